@@ -1,0 +1,224 @@
+/* One target, measured interval after interval: schedule, control connection, session, result.
+ *
+ * This machine holds everything about a target that is hard to get right and needs no kernel: when
+ * an interval begins, when to look up the name, to connect, to try again and with what delay, when
+ * each test packet is due, when the interval's result is final, and what state the target is in. It
+ * drives the Control-Client, the Session-Sender and the statistics, and asks its driver for names,
+ * connections and datagrams. The drivers are the engine (sys/engine.h) and the simulator, so that
+ * weeks of intervals and every fault can be run in virtual time.
+ *
+ * One interval: the session must be set up in time for all packets and the loss threshold to fit in
+ * what remains of the interval; until then a failed step is tried again with growing, jittered
+ * delays. When it cannot be any more, or when the loss threshold of the last packet has passed, the
+ * result is final and comes as an event: exactly one result for each interval, whatever happens.
+ * Only intervals are left out in which the driver itself did not run (a suspended machine) before
+ * it was too late for a session.
+ *
+ * Use: init; then for ever { serve next_event(); write output(), read into input(); send packets
+ * while send_due(); receive(); arm deadline(); expire() when it has passed }. */
+#ifndef TW_LIB_PROBE_H
+#define TW_LIB_PROBE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/address.h"
+#include "lib/client.h"
+#include "lib/crypto.h"
+#include "lib/sender.h"
+#include "lib/stats.h"
+#include "lib/time.h"
+
+/* The target's state at the end of an interval; the numbers are published (gauge-state). */
+#define TW_PROBE_STATES(X)                                                                         \
+    X(TW_PROBE_OK, 0, "ok")                   /* test packets were answered */                     \
+    X(TW_PROBE_UNREACHABLE, 1, "unreachable") /* no control connection */                          \
+    X(TW_PROBE_REFUSED, 2, "refused")         /* the server said no */                             \
+    X(TW_PROBE_SILENT, 3, "silent")           /* no answer to control messages or test packets */  \
+    X(TW_PROBE_KEY, 4, "key")                 /* wrong KeyID or secret */                          \
+    X(TW_PROBE_NAME, 5, "name")               /* the name cannot be resolved */
+
+enum tw_probe_state {
+#define TW_PROBE_ENUM(name, value, text) name = value,
+    TW_PROBE_STATES(TW_PROBE_ENUM)
+#undef TW_PROBE_ENUM
+};
+
+const char *tw_probe_state_name(enum tw_probe_state state);
+
+struct tw_probe_config {
+    int64_t interval_ns;
+    int64_t phase_ns; /* the first interval begins this long after init: spreads targets */
+    uint32_t count;   /* packets a session */
+    int64_t packet_interval_ns; /* from packet to packet */
+    int64_t timeout_ns;     /* how long the reflector keeps reflecting after the stop (request) */
+    int64_t connect_ns;     /* longest wait for TCP to connect */
+    int64_t resolve_ns;     /* how long an address stays in use before the name is looked up anew */
+    uint16_t control_port;  /* of the server */
+    uint16_t receiver_port; /* asked for; 0: the sender's own port number, as perfSONAR asks */
+    uint8_t dscp;
+    bool stateful; /* the reflector is known to count its own replies */
+    struct tw_client_config client;
+    struct tw_sender_config sender; /* modes are taken from the connection; wait_ns is the loss
+                                       threshold */
+};
+
+/* True when a whole session fits into an interval: count * packet_interval + wait < interval. */
+bool tw_probe_fits(const struct tw_probe_config *config);
+
+/* Most addresses of one name that are tried. */
+enum { TW_PROBE_ADDRESSES = 4 };
+
+/* Sums since init: the published DERIVE values. */
+struct tw_probe_counters {
+    uint64_t sent, received, lost, duplicate, reordered, late;
+};
+
+/* The result of one interval. */
+struct tw_measurement {
+    tw_wall time;  /* when the result became final */
+    tw_mono begun; /* when the interval began */
+    enum tw_probe_state state;
+    bool session;                      /* a session was started: packets left */
+    struct tw_summary summary;         /* tw_summary_none() without a session */
+    struct tw_probe_counters counters; /* this interval included */
+    struct tw_address remote;          /* reflector's test address, family 0 without a session */
+    struct tw_address local;           /* the sender's, likewise */
+    uint32_t mode;                     /* of the control connection, 0 without a session */
+    /* the last thing that went wrong, while the state is not ok */
+    struct {
+        bool valid; /* the next fields mean something: the control machine failed */
+        enum tw_client_failure failure;
+        enum tw_client_step step;
+        uint8_t accept;
+        int error; /* errno of connect, or EAI_* of the look-up when the state is NAME; 0 none */
+    } trouble;
+};
+
+enum tw_probe_event_type {
+    TW_PROBE_RESOLVE,    /* look up the target's name, then call tw_probe_resolved */
+    TW_PROBE_CONNECT,    /* open TCP to `address`, then call connected or connect_failed */
+    TW_PROBE_DISCONNECT, /* close TCP, also one that is still connecting; what is queued may be sent
+                            first if that does not block */
+    TW_PROBE_RESULT,     /* an interval's result is final */
+};
+
+struct tw_probe_event {
+    enum tw_probe_event_type type;
+    struct tw_address address;                /* CONNECT */
+    const struct tw_measurement *measurement; /* RESULT; valid until the next call */
+};
+
+/* Memory that grows with the number of packets, provided by the owner. */
+struct tw_probe_storage {
+    struct tw_sender_slot *slots[2]; /* slot_count each */
+    uint32_t slot_count;             /* a power of two, at least config->count */
+    struct tw_stats_packet *packets; /* slot_count */
+    int64_t *scratch;                /* slot_count; may be shared by all probes of a thread */
+};
+
+enum tw_probe_phase {
+    TW_PROBE_WAIT,   /* for the next interval */
+    TW_PROBE_SET_UP, /* works towards a started session */
+    TW_PROBE_TEST,   /* packets leave */
+    TW_PROBE_DRAIN,  /* all have left; some are neither answered nor lost */
+};
+
+enum tw_probe_link {
+    TW_PROBE_DOWN,
+    TW_PROBE_CONNECTING,
+    TW_PROBE_UP, /* TCP is open; `client` is live */
+};
+
+struct tw_probe {
+    const struct tw_probe_config *config; /* outlives the machine */
+    struct tw_random *random;             /* of the driver's thread: jitter, padding */
+
+    enum tw_probe_phase phase;
+    tw_mono begun;         /* current interval */
+    tw_mono next_interval; /* TW_NEVER after close */
+    tw_mono set_up_by;     /* last moment at which a session of this interval may start */
+    tw_mono send_by;       /* last moment at which a packet of it may leave */
+    tw_mono drain_by;      /* in DRAIN: when the last packet counts as lost */
+    tw_mono next_send;
+    uint32_t sent;
+
+    enum tw_probe_link link;
+    bool reused;    /* the connection is older than this interval: it may be stale */
+    bool reconnect; /* the address in use is no longer one of the name's */
+    tw_mono connect_by;
+    tw_mono retry_at;  /* in SET_UP: next attempt of what failed */
+    uint32_t failures; /* in a row: sets the delay */
+    struct tw_client client;
+
+    bool resolving;
+    tw_mono refresh_at; /* when the name is to be looked up (again) */
+    bool looked_again;  /* in this interval, since nothing could be connected to */
+    struct tw_address addresses[TW_PROBE_ADDRESSES];
+    uint8_t address_count, address_index; /* index: in use, or next to be tried */
+    struct tw_address peer;               /* of the control connection */
+
+    struct tw_address local, remote; /* of the test path */
+    struct tw_sender senders[2];     /* this interval's and the one before, for late replies */
+    bool sender_live[2];
+    uint8_t current;
+    struct tw_stats stats;
+    struct tw_probe_storage storage;
+
+    struct tw_measurement measurement;
+    struct tw_probe_counters counters;
+    bool want_resolve, want_connect, want_disconnect, want_result;
+    bool last_words; /* what is to be disconnected was up */
+    bool parting; /* the driver is serving DISCONNECT: output() still gives the old stream's rest */
+};
+
+/* The power of two for tw_probe_storage.slot_count. */
+uint32_t tw_probe_slots(const struct tw_probe_config *config);
+
+void tw_probe_init(struct tw_probe *probe, const struct tw_probe_config *config,
+                   const struct tw_probe_storage *storage, struct tw_random *random, tw_mono now);
+
+/* Events in order; false when there is none. */
+bool tw_probe_next_event(struct tw_probe *probe, struct tw_probe_event *event);
+
+/* Answer to RESOLVE: `count` addresses in order of preference (more than TW_PROBE_ADDRESSES are
+ * ignored; ports are ignored), or 0 and the resolver's `error`. */
+void tw_probe_resolved(struct tw_probe *probe, const struct tw_address *addresses, size_t count,
+                       int error, tw_mono now);
+
+/* Answers to CONNECT. `local` is the connection's own address with, as its port, the UDP port that
+ * this target's test packets leave from. `error` is an errno. */
+void tw_probe_connected(struct tw_probe *probe, const struct tw_address *local, tw_mono now);
+void tw_probe_connect_failed(struct tw_probe *probe, int error, tw_mono now);
+
+/* The control stream; as in client.h. Room and output are 0 while no connection is up, but for the
+ * rest of a stream between its DISCONNECT event and the next call of next_event. */
+uint8_t *tw_probe_input(struct tw_probe *probe, size_t *room);
+void tw_probe_received(struct tw_probe *probe, size_t n, tw_mono now);
+const uint8_t *tw_probe_output(const struct tw_probe *probe, size_t *n);
+void tw_probe_sent(struct tw_probe *probe, size_t n, tw_mono now);
+
+/* The peer closed or reset the connection; the driver has closed it. */
+void tw_probe_disconnected(struct tw_probe *probe, tw_mono now);
+
+/* Whether a test packet is due. Then: prepare, stamp as late as possible, send to probe->remote
+ * from probe->local; if the kernel does not take it: unsend. */
+bool tw_probe_send_due(const struct tw_probe *probe, tw_mono now);
+TW_MUST_CHECK enum tw_result tw_probe_prepare(struct tw_probe *probe, uint8_t *out, size_t cap,
+                                              size_t *len);
+void tw_probe_stamp(struct tw_probe *probe, uint8_t *out, const struct tw_reading *now);
+void tw_probe_unsend(struct tw_probe *probe, tw_mono now);
+
+/* A datagram that came from probe->remote to probe->local. */
+void tw_probe_receive(struct tw_probe *probe, const uint8_t *in, size_t n,
+                      const struct tw_arrival *arrival);
+
+/* TW_NEVER only after close: there is always a next interval. */
+tw_mono tw_probe_deadline(const struct tw_probe *probe);
+void tw_probe_expire(struct tw_probe *probe, const struct tw_reading *now);
+
+/* Ends for good: stops a running session (Accept 0) and asks for DISCONNECT. No result follows. */
+void tw_probe_close(struct tw_probe *probe, tw_mono now);
+
+#endif

@@ -1,0 +1,179 @@
+/* What a session's samples say of the path: loss and its direction, delay, variation, order,
+ * duplicates (RFC 2681, 7679, 7680, 3393, 5481, 4737, 5560).
+ *
+ * Fed with every sample of the session in order of arrival and with nothing else; how many packets
+ * were sent is told at the end. Memory is the owner's: one tw_stats_packet per packet while all
+ * fit, which makes percentiles exact. A longer session uses the array as a window in order of
+ * sending and histograms for what has left it; everything but the percentiles and the direction of
+ * reordering is exact in both cases.
+ *
+ * Error of a percentile once packets have left the window: for rtt, rtt_total and processing at
+ * most 0.4 % of the percentile. For forward and reverse and for all of pdv_p95 at most 0.4 % of the
+ * distance between the percentile and the least delay seen before the first packet left the window;
+ * a clock offset has no part in that, and it is within 0.4 % of pdv_p95 itself unless 95 % of all
+ * packets were faster than that least delay.
+ *
+ * Which samples count for what: the first copy of a reply that came in time is `received` and
+ * enters order and, unless it is an anomaly, the delays. A first copy that came late makes the
+ * packet `late` and lost. Further copies count as duplicates if they and the first came in time
+ * (RFC 5560), else as nothing. All of them, late ones and copies too, tell the direction of loss,
+ * TTL, DSCP, the clocks' states and the timestamps' sources. */
+#ifndef TW_LIB_STATS_H
+#define TW_LIB_STATS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/distribution.h"
+#include "lib/histogram.h"
+#include "lib/observation.h"
+#include "lib/sample.h"
+
+/* Delays in nanoseconds. NaN = no value. */
+struct tw_delay {
+    uint32_t n;                    /* samples behind the figures */
+    double min, mean, max, stddev; /* stddev of the sample (n - 1); NaN below two */
+    double p50, p95, p99; /* nearest rank, over received packets; given from one sample on */
+};
+
+/* Variation in nanoseconds. NaN = no value. */
+struct tw_variation {
+    uint32_t pairs; /* neighbours in order of sending that both arrived (RFC 3393) */
+    double jitter;  /* mean of |IPDV| over these pairs */
+    double pdv_p95; /* 95th percentile of delay - minimum (RFC 5481) */
+};
+
+/* Counts stop at UINT32_MAX. */
+struct tw_summary {
+    uint32_t sent;
+    uint32_t received; /* distinct packets answered in time; sent = received + lost */
+    uint32_t lost;
+
+    /* The reflector counts its own replies and one was seen: the next three mean something, else
+     * they are 0. forward + reverse + undecided = lost; undecided are those after the last reply
+     * seen, those before the first if it is the base, and the late ones. */
+    bool direction_known;
+    uint32_t lost_forward, lost_reverse, lost_undecided;
+    bool direction_clamped; /* the Sequence Numbers contradict one another (a duplicate whose reply
+                               was lost, reordering at the edge, a peer that does not count as it
+                               should): the split was cut to what was lost */
+
+    /* Extra copies in time (RFC 5560); forward + reverse = all, but for copies of packets that have
+     * left the window. By Sequence Number if the reflector counts, else by T2 and T3; exact up to
+     * three different replies to one packet. */
+    uint32_t duplicates, duplicates_forward, duplicates_reverse;
+    uint32_t replicated; /* packets with extra copies: RFC 5560's rate is replicated / received */
+    uint32_t late;       /* packets answered after the loss threshold: lost all the same */
+
+    /* RFC 4737. The direction is known while no packet has left the window; forward is also known
+     * of a reflector that does not count, if its T2 tell the order. */
+    uint32_t reordered; /* round trip, in order of arrival at the sender */
+    bool reordered_direction_known, reordered_forward_known;
+    uint32_t reordered_forward, reordered_reverse;
+
+    uint32_t clock_anomalies; /* packets kept out of the delays */
+    bool reflector_counts;    /* a reply with a Sequence Number of the reflector's own was seen */
+
+    struct tw_delay rtt, rtt_total, forward, reverse, processing;
+    struct tw_variation rtt_variation, forward_variation, reverse_variation;
+
+    /* Of the last sample that told; NaN unknown. hops_forward is unknown too when hops_reverse is
+     * at least 1 and the Sender TTL was always 255: the reflector does not fill it in. */
+    double hops_forward, hops_reverse;
+    double dscp_forward, dscp_reverse; /* as seen by the reflector and by us */
+
+    double clock_error; /* ns, largest known bound of a one-way delay; NaN unknown */
+    bool local_synchronized, remote_synchronized; /* claimed on every sample */
+    double
+        offset_estimate; /* ns, remote ahead = positive, for a symmetric path, at the least rtt */
+    bool one_way_valid;  /* both synchronised, the bound of every sample known and clock_error below
+                            min(|forward.mean|, |reverse.mean|) */
+
+    bool any_sample;                                /* the next two mean something */
+    enum tw_source transmit_source, receive_source; /* the worst seen */
+};
+
+/* One packet in the window; private to stats.c. */
+struct tw_stats_packet {
+    int64_t rtt_ns, forward_ns, processing_ns; /* the other two follow */
+    int64_t t2_ns;
+    struct tw_stats_reply {
+        uint32_t sequence; /* the reflector's */
+        uint32_t stamps;   /* hash of T2 and T3 */
+    } replies[3];          /* different ones, the first and the newest */
+    uint8_t reply_count;
+    uint8_t state;
+    bool replicated;
+};
+
+/* Histograms of a session that may outgrow its window: about 300 KiB. */
+enum { TW_STATS_HISTOGRAMS = 9 };
+
+struct tw_stats_config {
+    bool stateful; /* the reflector is known to count its own replies */
+
+    /* When the session is a part of a longer one: its first packet's Sequence Number, and the first
+     * that the reflector uses in it. 0 in a session of its own. */
+    uint32_t first_sequence;
+    uint32_t first_reflector_sequence;
+    /* TWAMP Light, STAMP, parts of a session: it is not known where the reflector's counter stands,
+     * the first reply seen is the base and loss before it undecided; first_reflector_sequence is
+     * not used then. */
+    bool base_from_first;
+
+    /* `capacity` of them, a power of two: more than are under way at any time. A reply to a packet
+     * that has left the window is taken at its flags' word, without IPDV and direction. */
+    struct tw_stats_packet *packets;
+    uint32_t capacity;
+    /* TW_STATS_HISTOGRAMS of them. May be NULL: percentiles are then NaN if more than `capacity`
+     * packets are sent. */
+    struct tw_histogram *histograms;
+};
+
+struct tw_stats {
+    struct tw_stats_config config;
+
+    /* The rest is private to stats.c. A position is a Sequence Number, the sender's or the
+     * reflector's, less the first one, in 64 bits: it does not wrap. */
+    int64_t oldest; /* of the window */
+    int64_t last;   /* highest answered; -1 none */
+    int64_t expected;
+    bool overflowed; /* a packet has left the window */
+
+    bool reflector_counts;
+    uint32_t reflector_first;
+    int64_t base;           /* loss before this position is not attributed */
+    int64_t reflector_last; /* highest seen; -1 none */
+    int64_t reflector_expected;
+    uint64_t answered_from_base; /* late ones included */
+    int64_t excess;              /* replies seen, less packets that they were replies to */
+
+    uint64_t received, late, anomalies, duplicates, replicated;
+    uint64_t duplicates_forward_by_sequence, duplicates_forward_by_stamps;
+    uint64_t duplicates_undirected;
+    uint64_t reordered, reordered_reverse;
+
+    struct tw_distribution delays[5]; /* by kind, see stats.c */
+    uint64_t pairs;
+    double jitter[3];
+    int64_t previous; /* position of the last packet to leave the window with a delay; -2 none */
+    int64_t previous_ns[3];
+    int64_t least_theta2_ns; /* forward - reverse at the least rtt */
+
+    struct tw_observation observation;
+};
+
+void tw_stats_init(struct tw_stats *stats, const struct tw_stats_config *config);
+
+/* A sample with a Sequence Number before the session's first is ignored. */
+void tw_stats_add(struct tw_stats *stats, const struct tw_sample *sample);
+
+/* `sent` packets left in all. `scratch` has room for `capacity` values and may be shared by all
+ * sessions of a thread. The session ends here: add() must not follow. */
+void tw_stats_finish(struct tw_stats *stats, uint64_t sent, int64_t *scratch,
+                     struct tw_summary *summary);
+
+/* The summary of a session that did not come about: nothing sent, every figure unknown. */
+void tw_summary_none(struct tw_summary *summary);
+
+#endif

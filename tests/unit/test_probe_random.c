@@ -1,0 +1,648 @@
+/* A probe with a driver that does anything it may, at any time: answers late, never or twice;
+ * servers that lie, fall silent or hang up at any octet; datagrams of any kind; long sleeps.
+ * Nothing is known of what a measurement should say, but what must always hold is held after every
+ * step.
+ *
+ * TWAMP_TEST_SEED repeats a run. */
+#include "probe_rig.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdlib.h>
+
+enum { RUNS = 150, ACTIONS = 2000, REMEMBERED = 200, ENOUGH = 20 };
+
+enum tcp { CLOSED, OPENING, OPEN };
+
+enum temper { HONEST, MUTE, BABBLING, HASTY, REFUSING, NOT_STARTING, TALKATIVE, TEMPERS };
+
+/* What a client's octets on one connection come to. */
+struct reader {
+    unsigned messages;
+    uint8_t command; /* of the message under way */
+    size_t left;     /* octets of it to come */
+    unsigned requests, starts, stops;
+};
+
+struct totals {
+    uint64_t results[TW_PROBE_NAME + 1];
+    uint64_t sessions, packets, unsent, stops, connections, left_out, closes;
+};
+
+struct world {
+    struct rig rig;
+    struct tw_random dice; /* not the probe's, so that it changes nothing there */
+    struct totals *totals;
+
+    uint32_t virtue; /* percent of turns in which all goes as it should */
+    bool resolving;
+    enum tcp tcp;
+    bool slow; /* to open */
+    enum temper temper;
+    size_t patience; /* octets that a server in a temper still writes */
+    struct reader reader;
+    struct stream in; /* the server's octets on this connection */
+    size_t in_done;
+    unsigned started; /* sessions, on this connection */
+
+    bool testing; /* between a Start-Ack and its result */
+    bool session_has_connection;
+    uint32_t sent; /* in this session */
+    uint8_t packets[REMEMBERED][RIG_PACKET];
+    size_t packet_count;
+
+    int64_t last_result; /* number of its interval; -1 none */
+    int64_t owed[4];     /* intervals that have begun, or should have, and have no result yet */
+    size_t owed_count;
+    struct tw_probe_counters counters; /* as last told */
+    bool closed;
+};
+
+static uint32_t below(struct world *world, uint32_t bound)
+{
+    return tw_random_below(&world->dice, bound);
+}
+
+static bool chance(struct world *world, uint32_t percent)
+{
+    return below(world, 100) < percent;
+}
+
+static int64_t span(struct world *world, int64_t limit_ns)
+{
+    return limit_ns / 1000000 * below(world, 1000001);
+}
+
+/* Which interval an instant of it belongs to. */
+static int64_t number_of(const struct world *world, int64_t at_ns)
+{
+    const struct tw_probe_config *config = &world->rig.config;
+    return (at_ns - RIG_BOOT_NS - config->phase_ns) / config->interval_ns;
+}
+
+static int64_t begin_of(const struct world *world, int64_t number)
+{
+    const struct tw_probe_config *config = &world->rig.config;
+    return RIG_BOOT_NS + config->phase_ns + number * config->interval_ns;
+}
+
+static void owe(struct world *world, int64_t number)
+{
+    if (number <= world->last_result)
+        return;
+    for (size_t i = 0; i < world->owed_count; i++)
+        if (world->owed[i] == number)
+            return;
+    assert_true(world->owed_count < ARRAY_SIZE(world->owed));
+    world->owed[world->owed_count++] = number;
+}
+
+/* The server. */
+
+static size_t size_of_command(uint8_t command)
+{
+    if (command == 5)
+        return 112;
+    assert_true(command == 2 || command == 3);
+    return 32;
+}
+
+static void answer(struct world *world, const struct reader *reader)
+{
+    struct stream *in = &world->in;
+    if (in->n > sizeof(in->octets) - 128)
+        return;
+    if (reader->messages == 1) {
+        add_server_start(in, 0);
+    } else if (reader->command == 5) {
+        const uint16_t port = (uint16_t)(50000 + below(world, 3));
+        add_accept_session(in, world->temper == REFUSING && chance(world, 70) ? 5 : 0, port);
+    } else if (reader->command == 2) {
+        add_start_ack(in, world->temper == NOT_STARTING && chance(world, 70) ? 1 : 0);
+    }
+}
+
+/* Octets of the probe; world is NULL when only looked at. */
+static void read_octets(struct reader *reader, const uint8_t *octets, size_t n, struct world *world)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (reader->left == 0) {
+            reader->command = octets[i];
+            reader->left = reader->messages == 0 ? 164 : size_of_command(octets[i]);
+        }
+        if (--reader->left > 0)
+            continue;
+        if (reader->messages++ > 0) {
+            reader->requests += reader->command == 5;
+            reader->starts += reader->command == 2;
+            reader->stops += reader->command == 3;
+        }
+        /* A question is never asked before the one before it is answered, see RFC 5357 3.6. */
+        assert_true(reader->starts <= reader->requests);
+        assert_true(reader->stops <= reader->starts);
+        if (world != NULL)
+            answer(world, reader);
+    }
+}
+
+static void write_some(struct world *world, size_t limit)
+{
+    struct tw_probe *probe = &world->rig.probe;
+    size_t n;
+    const uint8_t *out = tw_probe_output(probe, &n);
+    assert_true(n == 0 || world->tcp == OPEN || probe->parting);
+    n = n < limit ? n : limit;
+    if (n == 0 || world->tcp != OPEN)
+        return;
+    read_octets(&world->reader, out, n, world);
+    tw_probe_sent(probe, n, world->rig.now.mono);
+}
+
+static void hear(struct world *world, size_t n)
+{
+    struct tw_probe *probe = &world->rig.probe;
+    if (world->tcp != OPEN)
+        return;
+    size_t room;
+    uint8_t *place = tw_probe_input(probe, &room);
+    n = n < room ? n : room;
+    n = n < world->in.n - world->in_done ? n : world->in.n - world->in_done;
+    if (world->temper == MUTE || world->temper == HASTY) {
+        n = n < world->patience ? n : world->patience;
+        world->patience -= n;
+    }
+    if (n == 0)
+        return;
+    memcpy(place, world->in.octets + world->in_done, n);
+    if (world->temper == BABBLING && chance(world, 30))
+        tw_random_fill(&world->dice, place, n);
+    world->in_done += n;
+    const enum tw_probe_phase before = probe->phase;
+    tw_probe_received(probe, n, world->rig.now.mono);
+    if (probe->phase == before)
+        return;
+    if (probe->phase != TW_PROBE_TEST)
+        return;
+    assert_int_equal(before, TW_PROBE_SET_UP);
+    assert_false(world->testing);
+    world->testing = world->session_has_connection = true;
+    world->sent = 0;
+    world->started++;
+    world->totals->sessions++;
+}
+
+static void lose_connection(struct world *world)
+{
+    if (world->tcp != OPEN)
+        return;
+    world->tcp = CLOSED;
+    world->session_has_connection = false;
+    tw_probe_disconnected(&world->rig.probe, world->rig.now.mono);
+}
+
+static void answer_connect(struct world *world)
+{
+    if (world->tcp != OPENING || (world->slow && chance(world, 98)))
+        return;
+    if (chance(world, 20)) {
+        world->tcp = CLOSED;
+        tw_probe_connect_failed(&world->rig.probe, ECONNREFUSED, world->rig.now.mono);
+        return;
+    }
+    world->tcp = OPEN;
+    accept_connection(&world->rig);
+}
+
+static void answer_resolve(struct world *world)
+{
+    struct tw_address addresses[6];
+    if (!world->resolving)
+        return;
+    world->resolving = false;
+    const size_t n = chance(world, 15) ? 0 : 1 + below(world, 6);
+    for (size_t i = 0; i < n; i++)
+        addresses[i] = rig_host((uint8_t)(1 + below(world, 8)));
+    tw_probe_resolved(&world->rig.probe, addresses, n, n == 0 ? EAI_AGAIN : 0, world->rig.now.mono);
+}
+
+/* Test packets. */
+
+static void send_one(struct world *world)
+{
+    struct rig *rig = &world->rig;
+    if (!tw_probe_send_due(&rig->probe, rig->now.mono)) {
+        size_t n;
+        if (!world->testing)
+            assert_int_equal(tw_probe_prepare(&rig->probe, rig->packet, sizeof rig->packet, &n),
+                             TW_ERR_STATE);
+        return;
+    }
+    assert_true(world->testing);
+    const int64_t since = rig->now.mono.ns - rig->probe.begun.ns;
+    assert_true(since >= 0 && since < rig->config.interval_ns - rig->config.sender.wait_ns);
+    send_packet(rig);
+    if (chance(world, 5)) {
+        tw_probe_unsend(&rig->probe, rig->now.mono);
+        world->totals->unsent++;
+        return;
+    }
+    assert_true(++world->sent <= rig->config.count);
+    world->totals->packets++;
+    memcpy(world->packets[world->packet_count++ % REMEMBERED], rig->packet, RIG_PACKET);
+}
+
+/* No more than a probe may send at once, see conformance SND-13. */
+static void send_due(struct world *world)
+{
+    for (unsigned i = 0; tw_probe_send_due(&world->rig.probe, world->rig.now.mono); i++) {
+        assert_true(i < 3);
+        send_one(world);
+    }
+}
+
+static void receive_datagram(struct world *world)
+{
+    struct rig *rig = &world->rig;
+    uint8_t datagram[RIG_PACKET];
+    size_t n = 41;
+    const size_t known = world->packet_count < REMEMBERED ? world->packet_count : REMEMBERED;
+    if (known == 0 || chance(world, 10)) {
+        n = below(world, sizeof datagram + 1);
+        tw_random_fill(&world->dice, datagram, n);
+    } else {
+        const uint32_t recent = (uint32_t)(known < 8 ? known : 8);
+        const size_t which = chance(world, 80) ? world->packet_count - 1 - below(world, recent)
+                                               : below(world, (uint32_t)known);
+        make_reply(world->packets[which % REMEMBERED], below(world, 70), datagram);
+        if (chance(world, 10)) {
+            const uint32_t bit = below(world, 41 * 8);
+            datagram[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        }
+    }
+    struct tw_arrival arrival = arrival_now(rig);
+    arrival.at.ns -= span(world, chance(world, 90) ? 1 * MS : 10 * S);
+    tw_probe_receive(&rig->probe, datagram, n, &arrival);
+}
+
+/* Results. */
+
+static void check_counters(struct world *world, const struct tw_measurement *m)
+{
+    const struct tw_summary *summary = &m->summary;
+    struct tw_probe_counters *told = &world->counters;
+    assert_int_equal(m->counters.sent - told->sent, summary->sent);
+    assert_int_equal(m->counters.received - told->received, summary->received);
+    assert_int_equal(m->counters.lost - told->lost, summary->lost);
+    assert_int_equal(m->counters.duplicate - told->duplicate, summary->duplicates);
+    assert_int_equal(m->counters.reordered - told->reordered, summary->reordered);
+    assert_true(m->counters.late >= told->late + summary->late);
+    *told = m->counters;
+}
+
+static void check_state(const struct tw_measurement *m)
+{
+    const bool answered = m->summary.received + m->summary.late > 0;
+    assert_int_equal(m->state == TW_PROBE_OK, answered);
+    assert_int_equal(m->remote.family, m->session ? 4 : 0);
+    assert_int_equal(m->local.family, m->session ? 4 : 0);
+    if (m->state == TW_PROBE_OK) {
+        assert_false(m->trouble.valid);
+        assert_int_equal(m->trouble.error, 0);
+    }
+    if (m->trouble.valid)
+        assert_int_equal(m->trouble.error, 0);
+    if (m->state == TW_PROBE_REFUSED)
+        assert_true(m->trouble.valid);
+    if (m->state == TW_PROBE_NAME)
+        assert_false(m->session || m->trouble.valid);
+}
+
+static void take_result(struct world *world, const struct tw_measurement *m)
+{
+    const int64_t number = number_of(world, m->begun.ns);
+    assert_int_equal(begin_of(world, number), m->begun.ns);
+    assert_true(number > world->last_result);
+    for (size_t i = 0; i < world->owed_count; i++)
+        assert_true(world->owed[i] >= number);
+    if (world->owed_count > 0 && world->owed[0] == number) {
+        world->owed_count--;
+        memmove(world->owed, world->owed + 1, world->owed_count * sizeof *world->owed);
+    }
+    world->totals->left_out += (uint64_t)(number - world->last_result - 1);
+    world->last_result = number;
+
+    assert_int_equal(m->session, world->testing);
+    assert_int_equal(m->summary.sent, m->session ? world->sent : 0);
+    assert_int_equal(m->summary.sent, m->summary.received + m->summary.lost);
+    assert_true(m->summary.late <= m->summary.lost);
+    check_counters(world, m);
+    check_state(m);
+    if (world->testing && world->session_has_connection) {
+        struct reader reader = world->reader;
+        size_t n;
+        const uint8_t *out = tw_probe_output(&world->rig.probe, &n);
+        read_octets(&reader, out, n, NULL);
+        assert_int_equal(reader.stops, world->started);
+    }
+    world->testing = false;
+    world->totals->results[m->state]++;
+}
+
+static void take_disconnect(struct world *world)
+{
+    assert_int_not_equal(world->tcp, CLOSED);
+    const bool was_testing = world->testing && world->session_has_connection;
+    if (world->tcp == OPEN && chance(world, 80))
+        write_some(world, chance(world, 90) ? SIZE_MAX : 10);
+    size_t n;
+    tw_probe_output(&world->rig.probe, &n);
+    if (world->closed && was_testing && n == 0 && world->reader.left == 0)
+        assert_int_equal(world->reader.stops, world->started);
+    world->tcp = CLOSED;
+    world->session_has_connection = false;
+}
+
+static void begin_connection(struct world *world, const struct tw_address *address)
+{
+    assert_int_equal(world->tcp, CLOSED);
+    assert_int_equal(address->family, 4);
+    assert_int_equal(address->port, 862);
+    world->tcp = OPENING;
+    world->reader = (struct reader){.messages = 0};
+    world->in.n = world->in_done = 0;
+    world->started = 0;
+    world->temper = chance(world, 60) ? HONEST : (enum temper)below(world, TEMPERS);
+    world->slow = chance(world, 15);
+    world->patience = below(world, 64 + 48 + 2 * (48 + 32));
+    add_greeting(&world->in, chance(world, 98) ? 1 : below(world, 8));
+    world->totals->connections++;
+    if (chance(world, 5)) { /* the kernel knows at once that it cannot be */
+        world->tcp = CLOSED;
+        tw_probe_connect_failed(&world->rig.probe, ENETUNREACH, world->rig.now.mono);
+    }
+}
+
+static bool take_event(struct world *world)
+{
+    struct tw_probe_event event;
+    if (!tw_probe_next_event(&world->rig.probe, &event))
+        return false;
+    assert_true(!world->closed || event.type == TW_PROBE_DISCONNECT);
+    switch (event.type) {
+    case TW_PROBE_RESOLVE:
+        assert_false(world->resolving);
+        world->resolving = true;
+        if (chance(world, 5))
+            answer_resolve(world);
+        break;
+    case TW_PROBE_CONNECT:
+        begin_connection(world, &event.address);
+        break;
+    case TW_PROBE_DISCONNECT:
+        take_disconnect(world);
+        break;
+    case TW_PROBE_RESULT:
+        take_result(world, event.measurement);
+        break;
+    }
+    return true;
+}
+
+/* All that a good driver does in a turn. Afterwards nothing may be due any more. */
+static void serve(struct world *world)
+{
+    struct rig *rig = &world->rig;
+    for (unsigned turns = 0;; turns++) {
+        write_some(world, SIZE_MAX);
+        send_due(world);
+        for (unsigned events = 0; take_event(world); events++)
+            assert_true(events < ENOUGH);
+        if (tw_probe_deadline(&rig->probe).ns > rig->now.mono.ns)
+            break;
+        assert_true(turns < ENOUGH); /* else it asks for ever */
+        rig_expire(rig);
+    }
+    const int64_t now = rig->now.mono.ns;
+    const struct tw_probe_config *config = &rig->config;
+    for (size_t i = 0; i < world->owed_count; i++)
+        assert_true(begin_of(world, world->owed[i]) + config->interval_ns > now);
+    if (world->closed || now < begin_of(world, 0))
+        return;
+    const int64_t number = number_of(world, now);
+    const int64_t session_ns = config->count * config->packet_interval_ns + config->sender.wait_ns;
+    if (now < begin_of(world, number) + config->interval_ns - session_ns)
+        owe(world, number);
+}
+
+static void wait_for_deadline(struct world *world)
+{
+    struct rig *rig = &world->rig;
+    const tw_mono deadline = tw_probe_deadline(&rig->probe);
+    if (deadline.ns > rig->now.mono.ns && !tw_mono_is_never(deadline))
+        rig_set_time(rig, deadline.ns + (chance(world, 20) ? span(world, 5 * MS) : 0));
+}
+
+static void pass_time(struct world *world)
+{
+    const int64_t interval_ns = world->rig.config.interval_ns;
+    const uint32_t kind = below(world, 1000);
+    int64_t ns = span(world, 50 * MS);
+    if (kind < 5)
+        ns = span(world, interval_ns * 50);
+    else if (kind < 20)
+        ns = span(world, interval_ns);
+    else if (kind < 100)
+        ns = span(world, interval_ns / 4);
+    rig_set_time(&world->rig, world->rig.now.mono.ns + ns);
+}
+
+/* A turn in which all goes as it should. */
+static void be_good(struct world *world)
+{
+    serve(world);
+    answer_resolve(world);
+    serve(world);
+    answer_connect(world);
+    for (unsigned i = 0; i < 6; i++) {
+        hear(world, SIZE_MAX);
+        serve(world);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        receive_datagram(world);
+    wait_for_deadline(world);
+}
+
+/* What must hold whatever has happened. */
+static void check_always(struct world *world)
+{
+    const struct tw_probe *probe = &world->rig.probe;
+    const struct tw_probe_counters *c = &probe->counters;
+    assert_true(c->sent >= world->counters.sent && c->received >= world->counters.received);
+    assert_true(c->lost >= world->counters.lost && c->late >= world->counters.late);
+    assert_true(c->duplicate >= world->counters.duplicate);
+    assert_true(c->reordered >= world->counters.reordered);
+    assert_int_equal(c->sent, c->received + c->lost);
+    if (probe->phase != TW_PROBE_WAIT)
+        owe(world, number_of(world, probe->begun.ns));
+    size_t n;
+    tw_probe_output(probe, &n);
+    assert_true(n == 0 || world->tcp == OPEN || probe->parting);
+    if (probe->link == TW_PROBE_UP)
+        assert_int_equal(world->tcp, OPEN);
+    assert_int_equal(tw_mono_is_never(tw_probe_deadline(probe)), world->closed);
+}
+
+static void misbehave(struct world *world)
+{
+    switch (below(world, 16)) {
+    case 0:
+    case 1:
+        pass_time(world);
+        break;
+    case 2:
+    case 3:
+    case 4:
+        wait_for_deadline(world);
+        serve(world);
+        break;
+    case 5:
+        rig_expire(&world->rig);
+        world->slow = false; /* perhaps it answers what was just given up */
+        if (chance(world, 50))
+            answer_connect(world);
+        break;
+    case 6:
+        (void)take_event(world);
+        break;
+    case 7:
+        write_some(world, chance(world, 50) ? SIZE_MAX : 1 + below(world, 40));
+        break;
+    case 8:
+    case 9:
+        hear(world, chance(world, 80) ? SIZE_MAX : 1 + below(world, 20));
+        break;
+    case 10:
+        hear(world, SIZE_MAX);
+        if (chance(world, world->temper == HASTY && world->patience == 0 ? 50 : 1))
+            lose_connection(world);
+        if (world->temper == TALKATIVE && world->in.n < 4000 && chance(world, 20))
+            add_stop(&world->in, below(world, 3));
+        break;
+    case 11:
+        if (chance(world, 60))
+            answer_connect(world);
+        break;
+    case 12:
+        if (chance(world, 40))
+            answer_resolve(world);
+        break;
+    case 13:
+        send_one(world);
+        break;
+    default:
+        receive_datagram(world);
+        break;
+    }
+}
+
+static void act(struct world *world)
+{
+    if (chance(world, 1))
+        world->virtue = (uint32_t[]){0, 50, 90, 100}[below(world, 4)];
+    if (chance(world, world->virtue))
+        be_good(world);
+    else
+        misbehave(world);
+    check_always(world);
+}
+
+/* After close() a driver may still have anything to say. */
+static void close_and_linger(struct world *world)
+{
+    if (chance(world, 50))
+        serve(world);
+    tw_probe_close(&world->rig.probe, world->rig.now.mono);
+    world->closed = true;
+    world->owed_count = 0;
+    world->totals->closes++;
+    for (unsigned i = 0; i < 100; i++) {
+        act(world);
+        assert_false(tw_probe_send_due(&world->rig.probe, world->rig.now.mono));
+    }
+    while (take_event(world))
+        ;
+    assert_int_equal(world->tcp, CLOSED);
+}
+
+static struct tw_probe_config random_plan(struct world *world)
+{
+    static const int64_t intervals_ns[] = {1 * S, 3 * S, 10 * S, 60 * S, 3600 * S};
+    static const uint32_t counts[] = {1, 2, 4, 33, 64};
+    struct tw_probe_config config = rig_plan();
+    config.interval_ns = intervals_ns[below(world, ARRAY_SIZE(intervals_ns))];
+    config.phase_ns = span(world, config.interval_ns);
+    config.count = counts[below(world, ARRAY_SIZE(counts))];
+    const int64_t share = 2 + below(world, 5); /* of the interval that the session takes */
+    config.packet_interval_ns = config.interval_ns / share / config.count;
+    config.sender.wait_ns = chance(world, 10) ? 0 : config.interval_ns / (2 + below(world, 10));
+    if (!tw_probe_fits(&config))
+        config.sender.wait_ns = config.interval_ns / 10; /* leaves almost half of it for set-up */
+    config.connect_ns = 1 * MS + span(world, config.interval_ns);
+    config.client.step_ns = 1 * MS + span(world, config.interval_ns);
+    config.resolve_ns = 1 * S + span(world, 300 * S);
+    config.stateful = chance(world, 50);
+    config.receiver_port = chance(world, 50) ? 18760 : 0;
+    assert_true(tw_probe_fits(&config));
+    return config;
+}
+
+static void run(uint64_t seed, struct totals *totals)
+{
+    struct world *world = calloc(1, sizeof *world);
+    assert_non_null(world);
+    uint8_t octets[TW_RANDOM_SEED_SIZE] = {1};
+    tw_put64(octets + 8, seed);
+    tw_random_seed(&world->dice, octets);
+    world->totals = totals;
+    world->last_result = -1;
+    const struct tw_probe_config config = random_plan(world);
+    rig_begin_with(&world->rig, &config, seed);
+    for (unsigned i = 0; i < ACTIONS; i++)
+        act(world);
+    close_and_linger(world);
+    totals->stops += world->reader.stops;
+    free(world);
+}
+
+static void whatever_the_driver_does_the_probe_keeps_its_promises(void **state)
+{
+    (void)state;
+    const char *given = getenv("TWAMP_TEST_SEED");
+    const uint64_t base = given != NULL ? strtoull(given, NULL, 0) : 20260402;
+    print_message("seed %llu (set TWAMP_TEST_SEED to repeat another)\n", (unsigned long long)base);
+    struct totals totals = {.sessions = 0};
+    for (uint64_t i = 0; i < RUNS; i++)
+        run(base + i, &totals);
+    const uint64_t *results = totals.results;
+    print_message("%llu connections, %llu sessions, %llu packets, %llu not taken\n",
+                  (unsigned long long)totals.connections, (unsigned long long)totals.sessions,
+                  (unsigned long long)totals.packets, (unsigned long long)totals.unsent);
+    print_message(
+        "results: %llu ok, %llu unreachable, %llu refused, %llu silent, %llu name; "
+        "%llu intervals left out\n",
+        (unsigned long long)results[TW_PROBE_OK], (unsigned long long)results[TW_PROBE_UNREACHABLE],
+        (unsigned long long)results[TW_PROBE_REFUSED], (unsigned long long)results[TW_PROBE_SILENT],
+        (unsigned long long)results[TW_PROBE_NAME], (unsigned long long)totals.left_out);
+    /* Every corner was seen, or the driver is not random enough. */
+    assert_true(totals.sessions > 100 && totals.packets > 1000 && totals.unsent > 10);
+    for (unsigned i = 0; i <= TW_PROBE_NAME; i++)
+        assert_true(i == TW_PROBE_KEY || results[i] > 10);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whatever_the_driver_does_the_probe_keeps_its_promises),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
