@@ -1,0 +1,393 @@
+/* The engine's thread: one turn after the other.
+ *
+ * What is hard about a target is in the probe. Here is only what needs the kernel: waiting, and
+ * sending each packet as close to its stamp as can be. Each turn takes everything that has arrived
+ * before it lets any deadline pass, so that a reply that waits in a socket is never declared
+ * lost. */
+#include "lib/sys/engine_loop.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+
+#include "lib/bytes.h"
+#include "lib/sys/random.h"
+#include "lib/sys/socket.h"
+
+/* Bounds of one turn of the loop: a flood must not keep the deadlines waiting. */
+enum {
+    EVENTS = 128, /* taken at a time */
+    EVENT_ROUNDS = 16,
+    DRAIN_BATCHES = 32, /* of one test socket, each round */
+};
+
+/* A probe whose deadline stays in the past although it was served must not cost a processor. */
+#define STUCK_NS TW_NS_PER_MS
+
+static void touch(struct tw_engine *engine, struct tw_target *target)
+{
+    if (target->touched)
+        return;
+    target->touched = true;
+    target->next_touched = engine->touched;
+    engine->touched = target;
+}
+
+static void add_to(_Atomic uint64_t *counter, uint64_t n)
+{
+    if (n != 0)
+        atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+}
+
+static void begin_connect(struct tw_engine *engine, struct tw_target *target,
+                          const struct tw_address *remote, tw_mono now)
+{
+    struct tw_tcp_options options = {
+        .device = target->device,
+        .raise = engine->config.raise_descriptors,
+    };
+    if (!tw_address_is_unspecified(&target->source)) {
+        options.source = target->source;
+        options.source.port = 0; /* a fixed port is the test packets' */
+    }
+    const int error = tw_control_open(&target->control, remote, &options);
+    if (error != 0)
+        tw_probe_connect_failed(&target->probe, -error, now);
+}
+
+/* TCP is open, so that the remote host is known and with it the UDP socket. */
+static int join_socket(struct tw_engine *engine, struct tw_target *target, struct tw_address *local)
+{
+    struct tw_address peer;
+    int error = tw_socket_local(target->control.fd, local);
+    if (error == 0)
+        error = tw_socket_peer(target->control.fd, &peer);
+    if (error != 0)
+        return error;
+    struct tw_address bind = {.family = peer.family};
+    if (!tw_address_is_unspecified(&target->source))
+        bind = target->source;
+    bind.port = target->source.port;
+    error = tw_test_sockets_join(&engine->sockets, &target->member, &bind, target->device, &peer);
+    if (error == 0)
+        local->port = target->member.socket->udp.local.port;
+    return error;
+}
+
+static void finish_connect(struct tw_engine *engine, struct tw_target *target, tw_mono now)
+{
+    struct tw_address local;
+    int error = tw_control_finish(&target->control);
+    if (error == 0)
+        error = join_socket(engine, target, &local);
+    if (error == 0) {
+        tw_probe_connected(&target->probe, &local, now);
+        return;
+    }
+    tw_control_close(&target->control);
+    tw_probe_connect_failed(&target->probe, -error, now);
+}
+
+static void resolve(struct tw_engine *engine, struct tw_target *target, tw_mono now)
+{
+    if (tw_resolver_ask(engine->resolver, target->index, target->host, target->family) != 0)
+        tw_probe_resolved(&target->probe, NULL, 0, EAI_MEMORY, now);
+}
+
+static void serve_events(struct tw_engine *engine, struct tw_target *target, tw_mono now)
+{
+    struct tw_probe_event event;
+    tw_control_flush(&target->control, &target->probe, now);
+    while (tw_probe_next_event(&target->probe, &event)) {
+        switch (event.type) {
+        case TW_PROBE_RESOLVE:
+            resolve(engine, target, now);
+            break;
+        case TW_PROBE_CONNECT:
+            begin_connect(engine, target, &event.address, now);
+            break;
+        case TW_PROBE_DISCONNECT:
+            tw_control_part(&target->control, &target->probe, now);
+            break;
+        case TW_PROBE_RESULT:
+            engine->config.on_measurement(engine->config.user, target->user, event.measurement);
+            break;
+        }
+    }
+    tw_control_wait(&target->control, &target->probe);
+}
+
+static void set_deadline(struct tw_engine *engine, struct tw_target *target, tw_mono now)
+{
+    tw_mono deadline = tw_probe_deadline(&target->probe);
+    if (target->expired && tw_mono_reached(deadline, now))
+        deadline = tw_mono_after(now, STUCK_NS);
+    target->expired = false;
+    tw_heap_set(&engine->heap, &target->deadline, deadline);
+}
+
+/* Everything that follows from what happened in this turn; packets that are due are queued. */
+static void serve_touched(struct tw_engine *engine, tw_mono now)
+{
+    while (engine->touched != NULL) {
+        struct tw_target *target = engine->touched;
+        engine->touched = target->next_touched;
+        target->touched = false;
+        serve_events(engine, target, now);
+        if (target->member.socket != NULL && tw_probe_send_due(&target->probe, now))
+            tw_test_socket_push_due(&target->member);
+        else
+            set_deadline(engine, target, now);
+    }
+}
+
+static void deliver(struct tw_engine *engine, const struct tw_test_socket *socket,
+                    const struct tw_datagram *datagram)
+{
+    struct tw_test_member *member =
+        tw_test_sockets_find(&engine->sockets, socket, &datagram->remote);
+    struct tw_target *target = member == NULL ? NULL : tw_target_of_member(member);
+    if (target == NULL || !tw_address_equal(&datagram->remote, &target->probe.remote) ||
+        !tw_address_same_host(&datagram->local, &target->probe.local)) {
+        add_to(&engine->unknown, 1);
+        return;
+    }
+    tw_probe_receive(&target->probe, datagram->data, datagram->length, &datagram->arrival);
+    touch(engine, target);
+}
+
+static void drain(struct tw_engine *engine, struct tw_test_socket *socket)
+{
+    for (int i = 0; i < DRAIN_BATCHES; i++) {
+        const uint64_t drops = socket->udp.kernel_drops;
+        const int n = tw_udp_receive(&socket->udp, engine->in, &engine->clock);
+        add_to(&engine->kernel_drops, socket->udp.kernel_drops - drops);
+        for (int j = 0; j < n; j++)
+            deliver(engine, socket, tw_udp_batch_at(engine->in, (unsigned)j));
+        if (n < TW_UDP_BATCH)
+            return;
+    }
+}
+
+/* Takes members from the socket's queue, one packet of each. */
+static unsigned prepare_batch(struct tw_engine *engine, struct tw_test_socket *socket, tw_mono now,
+                              struct tw_target *targets[TW_UDP_BATCH])
+{
+    unsigned n = 0;
+    while (n < TW_UDP_BATCH && socket->due != NULL) {
+        struct tw_target *target = tw_target_of_member(tw_test_socket_pop_due(socket));
+        struct tw_datagram *datagram = tw_udp_batch_at(engine->out, n);
+        if (tw_probe_prepare(&target->probe, datagram->data, TW_UDP_BUFFER, &datagram->length) !=
+            TW_OK) {
+            set_deadline(engine, target, now);
+            continue;
+        }
+        datagram->remote = target->probe.remote;
+        datagram->local = target->probe.local;
+        datagram->interface = 0;
+        datagram->tos = (uint8_t)(target->config.dscp << 2);
+        targets[n++] = target;
+    }
+    return n;
+}
+
+/* The packets are stamped. One that the kernel does not take for its own reasons costs nobody else;
+ * when there is no room at all, the rest was never sent. */
+static void send_batch(struct tw_engine *engine, struct tw_test_socket *socket,
+                       struct tw_target *targets[TW_UDP_BATCH], unsigned n, tw_mono now)
+{
+    unsigned first = 0;
+    while (first < n) {
+        const int sent = tw_udp_send_from(&socket->udp, engine->out, first, n - first);
+        if (sent > 0) {
+            first += (unsigned)sent;
+            continue;
+        }
+        const bool full = sent == -EAGAIN || sent == -ENOBUFS || sent == -ENOMEM;
+        const unsigned failed = full ? n - first : 1;
+        for (unsigned i = first; i < first + failed; i++)
+            tw_probe_unsend(&targets[i]->probe, now);
+        add_to(&engine->send_failures, failed);
+        first += failed;
+    }
+}
+
+static void send_due(struct tw_engine *engine, struct tw_test_socket *socket)
+{
+    while (socket->due != NULL) {
+        const struct tw_reading now = tw_clock_read(&engine->clock);
+        struct tw_target *targets[TW_UDP_BATCH];
+        const unsigned n = prepare_batch(engine, socket, now.mono, targets);
+        for (unsigned i = 0; i < n; i++) {
+            const struct tw_reading departure = tw_clock_departure(&engine->clock, &now);
+            tw_probe_stamp(&targets[i]->probe, tw_udp_batch_at(engine->out, i)->data, &departure);
+        }
+        send_batch(engine, socket, targets, n, now.mono);
+        for (unsigned i = 0; i < n; i++)
+            if (tw_probe_send_due(&targets[i]->probe, now.mono))
+                tw_test_socket_push_due(&targets[i]->member);
+            else
+                set_deadline(engine, targets[i], now.mono);
+    }
+}
+
+static void take_answers(struct tw_engine *engine, tw_mono now)
+{
+    struct tw_resolver_answer answer;
+    while (tw_resolver_take(engine->resolver, &answer) != 0) {
+        struct tw_target *target = engine->targets[answer.tag];
+        tw_probe_resolved(&target->probe, answer.addresses, answer.count, answer.error, now);
+        touch(engine, target);
+    }
+}
+
+static void take_control_event(struct tw_engine *engine, const struct epoll_event *event,
+                               tw_mono now)
+{
+    struct tw_target *target = engine->targets[event->data.u64 & TW_TAG_NUMBER];
+    if (target->control.connecting)
+        finish_connect(engine, target, now);
+    else if (target->control.fd >= 0)
+        tw_control_event(&target->control, &target->probe, event->events, now);
+    touch(engine, target);
+}
+
+/* Test sockets first: what makes a target change its socket comes with the others. False when the
+ * end has come. */
+static bool take_round(struct tw_engine *engine, const struct epoll_event *events, int n,
+                       tw_mono now)
+{
+    bool go_on = true;
+    for (int i = 0; i < n; i++)
+        if ((events[i].data.u64 & TW_TAG_KIND) == TW_TAG_SOCKET)
+            drain(engine, engine->sockets.sockets[events[i].data.u64 & TW_TAG_NUMBER]);
+    for (int i = 0; i < n; i++) {
+        switch (events[i].data.u64 & TW_TAG_KIND) {
+        case TW_TAG_TARGET:
+            take_control_event(engine, &events[i], now);
+            break;
+        case TW_TAG_RESOLVER:
+            take_answers(engine, now);
+            break;
+        case TW_TAG_TIMER:
+            engine->armed = TW_NOT_ARMED; /* and stays ready until it is set again */
+            break;
+        case TW_TAG_STOP:
+            go_on = false;
+            break;
+        }
+    }
+    return go_on;
+}
+
+/* Takes all that is ready at this moment. False when the end has come. */
+static bool take_events(struct tw_engine *engine, tw_mono now)
+{
+    struct epoll_event events[EVENTS];
+    bool go_on = true;
+    for (int round = 0; round < EVENT_ROUNDS; round++) {
+        const int n = epoll_wait(engine->epoll, events, EVENTS, 0);
+        if (!take_round(engine, events, n, now))
+            go_on = false;
+        if (n < EVENTS)
+            break;
+    }
+    return go_on;
+}
+
+static void expire(struct tw_engine *engine, const struct tw_reading *now)
+{
+    struct tw_heap_item *first;
+    while ((first = tw_heap_first(&engine->heap)) != NULL &&
+           tw_mono_reached(first->at, now->mono)) {
+        struct tw_target *target = tw_target_of_deadline(first);
+        tw_heap_remove(&engine->heap, first); /* comes back when it has been served */
+        tw_probe_expire(&target->probe, now);
+        target->expired = true;
+        touch(engine, target);
+    }
+}
+
+static int set_timer(struct tw_engine *engine)
+{
+    const struct tw_heap_item *first = tw_heap_first(&engine->heap);
+    const tw_mono at = first == NULL ? TW_NEVER : first->at;
+    if (at.ns == engine->armed.ns)
+        return 0;
+    const int64_t ns = at.ns > 0 ? at.ns : 1; /* zero would switch the timer off */
+    struct itimerspec when = {.it_value = {0}};
+    if (!tw_mono_is_never(at)) {
+        when.it_value.tv_sec = (time_t)(ns / TW_NS_PER_S);
+        when.it_value.tv_nsec = (long)(ns % TW_NS_PER_S);
+    }
+    if (timerfd_settime(engine->timer, TFD_TIMER_ABSTIME, &when, NULL) != 0)
+        return -errno;
+    engine->armed = at;
+    return 0;
+}
+
+static int loop(struct tw_engine *engine)
+{
+    for (;;) {
+        int error = set_timer(engine);
+        if (error != 0)
+            return error;
+        /* Only waits: what is ready is taken after the clock was read. So nothing that arrived
+         * before `now` is still in a socket when deadlines are held against `now`. */
+        struct epoll_event any;
+        if (epoll_wait(engine->epoll, &any, 1, -1) < 0 && errno != EINTR)
+            return -errno;
+        const struct tw_reading now = tw_clock_read(&engine->clock);
+        if (!take_events(engine, now.mono))
+            return 0;
+        expire(engine, &now);
+        serve_touched(engine, now.mono);
+        for (size_t i = 0; i < engine->sockets.count; i++)
+            if (engine->sockets.sockets[i] != NULL)
+                send_due(engine, engine->sockets.sockets[i]);
+    }
+}
+
+static void begin(struct tw_engine *engine)
+{
+    tw_clock_init(&engine->clock, 0);
+    tw_random_init(&engine->random);
+    uint8_t seed[sizeof(uint32_t)];
+    tw_random_fill(&engine->random, seed, sizeof seed);
+    tw_test_sockets_init(&engine->sockets, engine->epoll, TW_TAG_SOCKET, tw_get32(seed),
+                         engine->config.raise_descriptors);
+    const tw_mono now = tw_clock_mono();
+    for (size_t i = 0; i < engine->count; i++) {
+        struct tw_target *target = engine->targets[i];
+        target->storage.scratch = engine->scratch;
+        target->member = (struct tw_test_member){.socket = NULL};
+        tw_control_init(&target->control, engine->epoll, TW_TAG_TARGET | i);
+        tw_probe_init(&target->probe, &target->config, &target->storage, &engine->random, now);
+        set_deadline(engine, target, now);
+    }
+}
+
+/* Says goodbye on all connections, as far as that does not block. */
+static void end(struct tw_engine *engine)
+{
+    const tw_mono now = tw_clock_mono();
+    for (size_t i = 0; i < engine->count; i++) {
+        struct tw_target *target = engine->targets[i];
+        tw_probe_close(&target->probe, now);
+        serve_events(engine, target, now);
+        tw_control_close(&target->control);
+        tw_heap_remove(&engine->heap, &target->deadline);
+        target->touched = false;
+    }
+    engine->touched = NULL;
+    tw_test_sockets_free(&engine->sockets);
+}
+
+int tw_engine_loop(struct tw_engine *engine)
+{
+    begin(engine);
+    const int error = loop(engine);
+    end(engine);
+    return error;
+}

@@ -1,0 +1,53 @@
+/* Between the core's addresses and the kernel's, and TCP sockets for TWAMP-Control. */
+#ifndef TW_SYS_SOCKET_H
+#define TW_SYS_SOCKET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/socket.h>
+
+#include "lib/address.h"
+
+/* Length of the sockaddr; `out` is filled for connect, bind or sendto. address->family is not 0. */
+socklen_t tw_sockaddr_from_address(const struct tw_address *address, struct sockaddr_storage *out);
+
+/* IPv4-mapped addresses become IPv4. Family 0 for anything but IPv4 and IPv6. */
+struct tw_address tw_address_from_sockaddr(const struct sockaddr *sockaddr, socklen_t length);
+
+/* Room for any tw_address_format result. */
+enum { TW_ADDRESS_TEXT = 80 };
+
+/* "192.0.2.1:862", "[2001:db8::1]:862", "[fe80::1%eth0]:862"; without the port (and brackets) when
+ * `with_port` is false; "none" for family 0. Returns `text`. */
+char *tw_address_format(const struct tw_address *address, bool with_port,
+                        char text[TW_ADDRESS_TEXT]);
+
+/* A literal address, optionally with %interface (name or index), without port or brackets. False
+ * when it is not one. */
+bool tw_address_parse(const char *text, struct tw_address *address);
+
+/* Moves a descriptor to 1024 or above, where select() users of the same process cannot trip over it
+ * (a collectd plugin is a guest); keeps it where it is when that fails. Returns the descriptor to
+ * use.
+ */
+int tw_descriptor_raise(int fd);
+
+struct tw_tcp_options {
+    struct tw_address source; /* family 0: any; port 0: any */
+    const char *device;       /* SO_BINDTODEVICE; NULL: any */
+    uint8_t dscp;             /* of the control packets */
+    bool raise;               /* tw_descriptor_raise */
+};
+
+/* Starts a non-blocking connect. Returns the descriptor (wait until writable, then ask
+ * tw_tcp_connected) or -errno. */
+int tw_tcp_connect(const struct tw_address *remote, const struct tw_tcp_options *options);
+
+/* After the descriptor became writable: 0 connected, -errno failed. */
+int tw_tcp_connected(int fd);
+
+/* Own and peer address of a connected or bound socket; 0 or -errno. */
+int tw_socket_local(int fd, struct tw_address *local);
+int tw_socket_peer(int fd, struct tw_address *peer);
+
+#endif

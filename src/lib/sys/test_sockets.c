@@ -1,0 +1,222 @@
+/* Shares UDP sockets among targets; the contract is in test_sockets.h. */
+#include "lib/sys/test_sockets.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "lib/sys/socket.h"
+
+enum {
+    MEMBERS_MAX = 64,             /* of a socket whose port is ours to choose */
+    RECEIVE_BUFFER = 1024 * 1024, /* octets; many members may be answered at one moment */
+};
+
+void tw_test_sockets_init(struct tw_test_sockets *pool, int epoll, uint64_t tag, uint32_t seed,
+                          bool raise)
+{
+    *pool = (struct tw_test_sockets){
+        .epoll = epoll,
+        .tag = tag,
+        .seed = seed,
+        .raise = raise,
+        .stamping = tw_udp_keep_stamping(),
+    };
+    if (raise)
+        pool->stamping = tw_descriptor_raise(pool->stamping);
+}
+
+static void close_socket(struct tw_test_sockets *pool, struct tw_test_socket *socket)
+{
+    pool->sockets[socket->index] = NULL;
+    tw_udp_close(&socket->udp); /* leaves epoll by itself */
+    free(socket);
+}
+
+void tw_test_sockets_free(struct tw_test_sockets *pool)
+{
+    for (size_t i = 0; i < pool->count; i++)
+        if (pool->sockets[i] != NULL)
+            close_socket(pool, pool->sockets[i]);
+    free(pool->sockets);
+    if (pool->stamping >= 0)
+        close(pool->stamping);
+    *pool = (struct tw_test_sockets){.stamping = -1};
+}
+
+static struct tw_address host_of(const struct tw_address *address)
+{
+    struct tw_address host = *address;
+    host.port = 0;
+    return host;
+}
+
+static size_t bucket_of(const struct tw_test_sockets *pool, const struct tw_address *host)
+{
+    return tw_address_hash(host, pool->seed) % TW_TEST_BUCKETS;
+}
+
+struct tw_test_member *tw_test_sockets_find(const struct tw_test_sockets *pool,
+                                            const struct tw_test_socket *socket,
+                                            const struct tw_address *remote)
+{
+    const struct tw_address host = host_of(remote);
+    struct tw_test_member *member = socket->buckets[bucket_of(pool, &host)];
+    while (member != NULL && !tw_address_equal(&member->host, &host))
+        member = member->next;
+    return member;
+}
+
+static void link_member(struct tw_test_sockets *pool, struct tw_test_socket *socket,
+                        struct tw_test_member *member, const struct tw_address *host)
+{
+    struct tw_test_member **bucket = &socket->buckets[bucket_of(pool, host)];
+    member->host = *host;
+    member->socket = socket;
+    member->next = *bucket;
+    *bucket = member;
+    socket->members++;
+}
+
+/* The socket stays, even without members. */
+static void unlink_member(struct tw_test_sockets *pool, struct tw_test_member *member)
+{
+    struct tw_test_socket *socket = member->socket;
+    assert(!member->is_due);
+    struct tw_test_member **link = &socket->buckets[bucket_of(pool, &member->host)];
+    while (*link != member)
+        link = &(*link)->next;
+    *link = member->next;
+    member->next = NULL;
+    member->socket = NULL;
+    socket->members--;
+}
+
+static bool same_device(const char *a, const char *b)
+{
+    if (a == NULL || b == NULL)
+        return a == b;
+    return strcmp(a, b) == 0;
+}
+
+static bool serves(const struct tw_test_socket *socket, const struct tw_address *bind,
+                   const char *device)
+{
+    return tw_address_equal(&socket->bind, bind) && same_device(socket->device, device);
+}
+
+/* A socket of these properties whose members do not include the host; NULL if there is none. */
+static struct tw_test_socket *find_socket(const struct tw_test_sockets *pool,
+                                          const struct tw_address *bind, const char *device,
+                                          const struct tw_address *host)
+{
+    for (size_t i = 0; i < pool->count; i++) {
+        struct tw_test_socket *socket = pool->sockets[i];
+        if (socket != NULL && serves(socket, bind, device) &&
+            (socket->members < MEMBERS_MAX || bind->port != 0) &&
+            tw_test_sockets_find(pool, socket, host) == NULL)
+            return socket;
+    }
+    return NULL;
+}
+
+/* An unused place; false: no memory. */
+static bool find_place(struct tw_test_sockets *pool, size_t *place)
+{
+    for (size_t i = 0; i < pool->count; i++)
+        if (pool->sockets[i] == NULL) {
+            *place = i;
+            return true;
+        }
+    struct tw_test_socket **sockets =
+        realloc(pool->sockets, (pool->count + 1) * sizeof(struct tw_test_socket *));
+    if (sockets == NULL)
+        return false;
+    pool->sockets = sockets;
+    *place = pool->count++;
+    sockets[*place] = NULL;
+    return true;
+}
+
+static int open_socket(struct tw_test_sockets *pool, const struct tw_address *bind,
+                       const char *device, struct tw_test_socket **out)
+{
+    size_t place;
+    struct tw_test_socket *socket = calloc(1, sizeof *socket);
+    if (socket == NULL || !find_place(pool, &place)) {
+        free(socket);
+        return -ENOMEM;
+    }
+    const struct tw_udp_options options = {
+        .bind = *bind,
+        .device = device,
+        .raise = pool->raise,
+        .receive_buffer = RECEIVE_BUFFER,
+    };
+    int error = tw_udp_open(&socket->udp, &options);
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = pool->tag + place};
+    if (error == 0 && epoll_ctl(pool->epoll, EPOLL_CTL_ADD, socket->udp.fd, &event) != 0)
+        error = -errno;
+    if (error != 0) {
+        tw_udp_close(&socket->udp);
+        free(socket);
+        return error;
+    }
+    socket->bind = *bind;
+    socket->device = device;
+    socket->index = place;
+    socket->due_end = &socket->due;
+    pool->sockets[place] = socket;
+    *out = socket;
+    return 0;
+}
+
+int tw_test_sockets_join(struct tw_test_sockets *pool, struct tw_test_member *member,
+                         const struct tw_address *bind, const char *device,
+                         const struct tw_address *host)
+{
+    const struct tw_address remote = host_of(host);
+    struct tw_test_socket *old = member->socket;
+    struct tw_test_socket *socket = NULL;
+    if (old != NULL) {
+        unlink_member(pool, member);
+        if (serves(old, bind, device) && tw_test_sockets_find(pool, old, &remote) == NULL)
+            socket = old;
+    }
+    int error = 0;
+    if (socket == NULL)
+        socket = find_socket(pool, bind, device, &remote);
+    if (socket == NULL)
+        error = open_socket(pool, bind, device, &socket);
+    if (error == 0)
+        link_member(pool, socket, member, &remote);
+    if (old != NULL && old->members == 0)
+        close_socket(pool, old);
+    return error;
+}
+
+void tw_test_socket_push_due(struct tw_test_member *member)
+{
+    struct tw_test_socket *socket = member->socket;
+    if (member->is_due)
+        return;
+    member->is_due = true;
+    member->next_due = NULL;
+    *socket->due_end = member;
+    socket->due_end = &member->next_due;
+}
+
+struct tw_test_member *tw_test_socket_pop_due(struct tw_test_socket *socket)
+{
+    struct tw_test_member *member = socket->due;
+    if (member == NULL)
+        return NULL;
+    socket->due = member->next_due;
+    if (socket->due == NULL)
+        socket->due_end = &socket->due;
+    member->is_due = false;
+    return member;
+}

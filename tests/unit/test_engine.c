@@ -1,0 +1,684 @@
+/* lib/sys/engine.h against a real peer on loopback, in real time. Other work on the machine may
+ * delay anything: a test waits for what must come at last, and holds only what holds at any speed
+ * against every measurement.
+ *
+ * Two functions of the C library are the test's own (--wrap): names that hang or are unknown, and a
+ * kernel that does not take every datagram of the engine's thread. */
+#include "twamp-config.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/sys/clock.h"
+#include "lib/sys/engine.h"
+#include "lib/sys/socket.h"
+#include "lib/sys/udp.h"
+
+#include "loopback_peer.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof(a)[0])
+#define MS            TW_NS_PER_MS
+
+enum { TARGETS = 4, PATIENCE_S = 60, COUNT = 5 };
+
+/* What the targets told, as seen by the test's thread. */
+struct news {
+    struct tw_measurement last;
+    unsigned count; /* measurements */
+    unsigned good;  /* of them: everything sent and answered, quickly */
+    unsigned states[TW_PROBE_NAME + 1];
+    bool broken; /* something was seen that must never be */
+};
+
+struct fixture {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct news news[TARGETS];
+    struct tw_engine *engine;
+    pthread_t thread;
+    int result;
+    struct loopback_peer peer;
+};
+
+static sem_t let_go;
+static atomic_uint hanging;
+static atomic_bool refuse;           /* some of what the engine's thread sends */
+static _Thread_local bool is_engine; /* this is the engine's thread */
+
+int __real_getaddrinfo(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+int __wrap_getaddrinfo(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+int __real_sendmmsg(int, struct mmsghdr *, unsigned, int);
+int __wrap_sendmmsg(int, struct mmsghdr *, unsigned, int);
+
+int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
+                       struct addrinfo **list)
+{
+    if (strcmp(host, "nowhere") == 0)
+        return EAI_NONAME;
+    if (strcmp(host, "hang") == 0) {
+        atomic_fetch_add(&hanging, 1);
+        while (sem_wait(&let_go) != 0)
+            ;
+        return EAI_AGAIN;
+    }
+    return __real_getaddrinfo(host, service, hints, list);
+}
+
+int __wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags)
+{
+    static const int errors[] = {ENETUNREACH, EAGAIN};
+    static unsigned calls;
+    if (is_engine && atomic_load(&refuse) && calls++ % 3 == 0) {
+        errno = errors[calls % 2];
+        return -1;
+    }
+    return __real_sendmmsg(fd, messages, n, flags);
+}
+
+static bool is_good(const struct tw_measurement *m)
+{
+    return m->state == TW_PROBE_OK && m->session && m->summary.sent == COUNT &&
+           m->summary.received == COUNT && m->summary.rtt.n == COUNT && m->summary.rtt.min >= 0 &&
+           m->summary.rtt.mean > 0 && m->summary.rtt.max < 50.0 * 1e6;
+}
+
+/* What holds however slow the machine is. */
+static bool is_consistent(const struct tw_measurement *m, const struct tw_probe_counters *before)
+{
+    const struct tw_summary *s = &m->summary;
+    const struct tw_probe_counters *c = &m->counters;
+    return s->sent <= COUNT && s->sent == s->received + s->lost && s->duplicates == 0 &&
+           c->sent == before->sent + s->sent && c->received == before->received + s->received &&
+           c->lost == before->lost + s->lost && (m->state == TW_PROBE_OK || s->received == 0) &&
+           (m->session || s->sent == 0);
+}
+
+static void on_measurement(void *user, void *target_user, const struct tw_measurement *m)
+{
+    struct fixture *f = user;
+    struct news *news = target_user;
+    pthread_mutex_lock(&f->lock);
+    if (!is_consistent(m, &news->last.counters))
+        news->broken = true;
+    news->last = *m;
+    news->count++;
+    news->states[m->state]++;
+    if (is_good(m))
+        news->good++;
+    pthread_cond_broadcast(&f->changed);
+    pthread_mutex_unlock(&f->lock);
+}
+
+static struct fixture *begin(bool raise)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&f->lock, NULL);
+    pthread_cond_init(&f->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    const struct tw_engine_config config = {
+        .on_measurement = on_measurement,
+        .user = f,
+        .raise_descriptors = raise,
+    };
+    f->engine = tw_engine_new(&config);
+    assert_non_null(f->engine);
+    return f;
+}
+
+/* Five packets in each interval of 400 ms; lost after 250 ms. */
+static struct tw_engine_target target_for(struct fixture *f, unsigned number, const char *host)
+{
+    return (struct tw_engine_target){
+        .host = host,
+        .probe =
+            {
+                .interval_ns = 400 * MS,
+                .count = COUNT,
+                .packet_interval_ns = 10 * MS,
+                .timeout_ns = 1000 * MS,
+                .connect_ns = 2000 * MS,
+                .resolve_ns = INT64_C(60000) * MS,
+                .control_port = f->peer.control.port,
+                .dscp = 46,
+                .stateful = true,
+                .client = {.mode = TW_MODE_UNAUTHENTICATED, .step_ns = 2000 * MS},
+                .sender = {.padding_length = 27, .wait_ns = 250 * MS, .tai_utc_s = 37},
+            },
+        .user = &f->news[number],
+    };
+}
+
+static void add(struct fixture *f, unsigned number, const char *host)
+{
+    const struct tw_engine_target target = target_for(f, number, host);
+    assert_int_equal(tw_engine_add(f->engine, &target), 0);
+}
+
+static void *run_engine(void *argument)
+{
+    struct fixture *f = argument;
+    is_engine = true;
+    f->result = tw_engine_run(f->engine);
+    return NULL;
+}
+
+static void run(struct fixture *f)
+{
+    assert_int_equal(pthread_create(&f->thread, NULL, run_engine, f), 0);
+}
+
+/* Waits until `*number`, one of the news, is at least `least`. */
+static void wait_for(struct fixture *f, const unsigned *number, unsigned least)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += PATIENCE_S;
+    pthread_mutex_lock(&f->lock);
+    int result = 0;
+    while (*number < least && result == 0)
+        result = pthread_cond_timedwait(&f->changed, &f->lock, &until);
+    const bool reached = *number >= least;
+    pthread_mutex_unlock(&f->lock);
+    assert_true(reached);
+}
+
+static void wait_for_more(struct fixture *f, const unsigned *number, unsigned more)
+{
+    pthread_mutex_lock(&f->lock);
+    const unsigned now = *number;
+    pthread_mutex_unlock(&f->lock);
+    wait_for(f, number, now + more);
+}
+
+/* The same for what the peer counts, which nobody announces. */
+static void wait_for_peer(atomic_uint *number, unsigned least)
+{
+    for (int i = 0; i < PATIENCE_S * 1000 && atomic_load(number) < least; i++)
+        usleep(1000);
+    assert_true(atomic_load(number) >= least);
+}
+
+static struct tw_measurement last(struct fixture *f, unsigned number)
+{
+    pthread_mutex_lock(&f->lock);
+    const struct tw_measurement measurement = f->news[number].last;
+    pthread_mutex_unlock(&f->lock);
+    return measurement;
+}
+
+static void stop(struct fixture *f)
+{
+    const tw_mono begun = tw_clock_mono();
+    tw_engine_stop(f->engine);
+    assert_int_equal(pthread_join(f->thread, NULL), 0);
+    assert_int_equal(f->result, 0);
+    assert_true(tw_clock_mono().ns - begun.ns < TW_NS_PER_S);
+}
+
+static void finish(struct fixture *f)
+{
+    stop(f);
+    for (unsigned i = 0; i < TARGETS; i++)
+        assert_false(f->news[i].broken);
+    loopback_peer_stop(&f->peer);
+    tw_engine_free(f->engine);
+    pthread_mutex_destroy(&f->lock);
+    pthread_cond_destroy(&f->changed);
+    free(f);
+}
+
+static void measure(const char *host)
+{
+    struct fixture *f = begin(false);
+    if (!loopback_peer_start(&f->peer, host, 0)) {
+        tw_engine_free(f->engine);
+        free(f);
+        skip();
+        return;
+    }
+    add(f, 0, host);
+    run(f);
+    wait_for(f, &f->news[0].good, 4);
+    const struct tw_measurement m = last(f, 0);
+    assert_true(tw_address_same_host(&m.remote, &f->peer.control));
+    assert_true(tw_address_same_host(&m.local, &f->peer.control)); /* loopback talks to itself */
+    assert_true(m.local.port != 0 && m.remote.port != 0);
+    assert_int_equal(m.mode, TW_MODE_UNAUTHENTICATED);
+    assert_true(m.counters.sent >= 4 * COUNT);
+    assert_int_equal(atomic_load(&f->peer.dscp), 46);
+    assert_int_equal(m.summary.transmit_source, TW_SOURCE_USER);
+    assert_int_equal(m.summary.hops_forward, 0);
+    assert_int_equal(m.summary.hops_reverse, 0);
+    assert_int_equal(tw_engine_counters(f->engine).kernel_drops, 0);
+    assert_int_equal(tw_engine_counters(f->engine).send_failures, 0);
+    finish(f);
+}
+
+static void target_is_measured_interval_after_interval(void **state)
+{
+    (void)state;
+    measure("127.0.0.1");
+}
+
+static void target_is_measured_over_ipv6(void **state)
+{
+    (void)state;
+    measure("::1");
+}
+
+/* Kernel stamps show at the latest when stamping has been on for a while. */
+static void replies_are_stamped_by_the_kernel(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    add(f, 0, "127.0.0.1");
+    run(f);
+    wait_for(f, &f->news[0].good, 2);
+    assert_int_equal(last(f, 0).summary.receive_source, TW_SOURCE_KERNEL);
+    finish(f);
+}
+
+static void target_may_be_a_name(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    struct tw_engine_target target = target_for(f, 0, "localhost");
+    target.family = 4;
+    assert_int_equal(tw_engine_add(f->engine, &target), 0);
+    run(f);
+    wait_for(f, &f->news[0].good, 1);
+    finish(f);
+}
+
+static void killed_server_is_unreachable_until_it_is_back(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    const uint16_t port = f->peer.control.port;
+    add(f, 0, "127.0.0.1");
+    run(f);
+    wait_for(f, &f->news[0].good, 2);
+    const uint16_t own_port = last(f, 0).local.port;
+
+    loopback_peer_stop(&f->peer);
+    wait_for_more(f, &f->news[0].states[TW_PROBE_UNREACHABLE], 2);
+    const struct tw_measurement m = last(f, 0);
+    assert_int_equal(m.state, TW_PROBE_UNREACHABLE);
+    assert_int_equal(m.summary.received, 0);
+    assert_false(m.session);
+    assert_int_equal(m.trouble.error, ECONNREFUSED);
+
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", port));
+    wait_for_more(f, &f->news[0].good, 2);
+    assert_int_equal(last(f, 0).local.port, own_port); /* for life */
+    finish(f);
+}
+
+/* The reflector falls silent in the middle of a session: what was sent and not answered is lost. */
+static void packets_under_way_when_the_server_dies_are_lost(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    add(f, 0, "127.0.0.1");
+    run(f);
+    wait_for(f, &f->news[0].good, 1);
+    uint64_t lost = 0;
+    for (int i = 0; i < 20 && lost == 0; i++) {
+        wait_for_peer(&f->peer.reflected, atomic_load(&f->peer.reflected) + 1);
+        const uint16_t port = f->peer.control.port;
+        loopback_peer_stop(&f->peer);
+        wait_for_more(f, &f->news[0].count, 2);
+        lost = last(f, 0).counters.lost;
+        assert_true(loopback_peer_start(&f->peer, "127.0.0.1", port));
+        wait_for_more(f, &f->news[0].good, 1);
+    }
+    assert_true(lost > 0);
+    finish(f);
+}
+
+static void unknown_name_does_not_harm_the_others(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    add(f, 0, "nowhere");
+    add(f, 1, "127.0.0.1");
+    run(f);
+    wait_for(f, &f->news[0].states[TW_PROBE_NAME], 3);
+    wait_for(f, &f->news[1].good, 3);
+    const struct tw_measurement m = last(f, 0);
+    assert_int_equal(m.state, TW_PROBE_NAME);
+    assert_int_equal(m.trouble.error, EAI_NONAME);
+    assert_int_equal(m.counters.sent, 0);
+    finish(f);
+}
+
+static void hanging_name_delays_neither_the_others_nor_the_end(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    add(f, 0, "hang");
+    add(f, 1, "127.0.0.1");
+    run(f);
+    wait_for(f, &f->news[1].good, 3);
+    wait_for(f, &f->news[0].states[TW_PROBE_NAME], 2);
+    assert_true(atomic_load(&hanging) > 0);
+    finish(f); /* holds stop to a second */
+    sem_post(&let_go);
+}
+
+static void targets_with_one_reflector_have_ports_of_their_own(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    for (unsigned i = 0; i < 3; i++)
+        add(f, i, "127.0.0.1");
+    run(f);
+    for (unsigned i = 0; i < 3; i++)
+        wait_for(f, &f->news[i].good, 2);
+    const uint16_t a = last(f, 0).local.port;
+    const uint16_t b = last(f, 1).local.port;
+    const uint16_t c = last(f, 2).local.port;
+    assert_true(a != b && b != c && a != c);
+    finish(f);
+}
+
+static void targets_with_different_reflectors_share_a_port(void **state)
+{
+    (void)state;
+    static const char *const hosts[] = {"127.0.0.1", "127.0.0.2", "127.0.0.3"};
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "0.0.0.0", 0));
+    for (unsigned i = 0; i < 3; i++)
+        add(f, i, hosts[i]);
+    run(f);
+    for (unsigned i = 0; i < 3; i++)
+        wait_for(f, &f->news[i].good, 2);
+    assert_int_equal(last(f, 0).local.port, last(f, 1).local.port);
+    assert_int_equal(last(f, 1).local.port, last(f, 2).local.port);
+    finish(f);
+}
+
+static void packets_leave_from_the_wanted_address_and_port(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    /* A port that is free a moment before. */
+    struct tw_udp probe;
+    struct tw_udp_options options = {.bind = {.family = 4, .octets = {127, 0, 0, 5}}};
+    assert_int_equal(tw_udp_open(&probe, &options), 0);
+    const struct tw_address source = probe.local;
+    tw_udp_close(&probe);
+    struct tw_engine_target target = target_for(f, 0, "127.0.0.1");
+    target.source = source;
+    assert_int_equal(tw_engine_add(f->engine, &target), 0);
+    run(f);
+    wait_for(f, &f->news[0].good, 2);
+    const struct tw_measurement m = last(f, 0);
+    assert_true(tw_address_equal(&m.local, &source));
+    assert_int_equal(atomic_load(&f->peer.from), UINT64_C(0x7f000005) << 16 | source.port);
+    finish(f);
+}
+
+static void session_under_way_is_stopped_at_the_end(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    struct tw_engine_target target = target_for(f, 0, "127.0.0.1");
+    target.probe.interval_ns = 2000 * MS;
+    target.probe.packet_interval_ns = 300 * MS;
+    assert_int_equal(tw_engine_add(f->engine, &target), 0);
+    run(f);
+    wait_for_peer(&f->peer.reflected, 1);
+    assert_int_equal(atomic_load(&f->peer.stops), 0);
+    stop(f);
+    wait_for_peer(&f->peer.stops, 1);
+    assert_int_equal(f->news[0].count, 0);
+    loopback_peer_stop(&f->peer);
+    tw_engine_free(f->engine);
+    free(f);
+}
+
+static void datagrams_from_strangers_are_counted_and_ignored(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    add(f, 0, "127.0.0.1");
+    run(f);
+    wait_for(f, &f->news[0].good, 1);
+    const struct tw_measurement m = last(f, 0);
+
+    struct tw_udp stranger;
+    const struct tw_udp_options options = {.bind = {.family = 4, .octets = {127, 0, 0, 66}}};
+    assert_int_equal(tw_udp_open(&stranger, &options), 0);
+    struct tw_udp_batch *batch = tw_udp_batch_new();
+    assert_non_null(batch);
+    for (unsigned i = 0; i < 10; i++) {
+        struct tw_datagram *datagram = tw_udp_batch_at(batch, i);
+        memset(datagram->data, 0, 41);
+        datagram->length = 41;
+        datagram->remote = m.local;
+    }
+    assert_int_equal(tw_udp_send(&stranger, batch, 10), 10);
+    for (int i = 0; i < PATIENCE_S * 1000 && tw_engine_counters(f->engine).unknown < 10; i++)
+        usleep(1000);
+    assert_int_equal(tw_engine_counters(f->engine).unknown, 10);
+    wait_for_more(f, &f->news[0].good, 2);
+    tw_udp_batch_free(batch);
+    tw_udp_close(&stranger);
+    finish(f);
+}
+
+/* A packet that the kernel does not take was never sent: it is not lost, and others still go. */
+static void packets_that_the_kernel_does_not_take_are_not_counted_as_sent(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "0.0.0.0", 0));
+    add(f, 0, "127.0.0.1");
+    add(f, 1, "127.0.0.2");
+    atomic_store(&refuse, true);
+    run(f);
+    wait_for(f, &f->news[0].states[TW_PROBE_OK], 4);
+    wait_for(f, &f->news[1].states[TW_PROBE_OK], 4);
+    assert_true(tw_engine_counters(f->engine).send_failures > 0);
+    atomic_store(&refuse, false);
+    wait_for_more(f, &f->news[0].good, 2);
+    wait_for_more(f, &f->news[1].good, 2);
+    stop(f);
+    const uint64_t sent = last(f, 0).counters.sent + last(f, 1).counters.sent;
+    const uint64_t lost = last(f, 0).counters.lost + last(f, 1).counters.lost;
+    /* What the reflector saw is what was counted, but for the last interval, which told nothing. */
+    assert_true(atomic_load(&f->peer.reflected) >= sent - lost);
+    assert_true(atomic_load(&f->peer.reflected) <= sent + 2 * COUNT);
+    for (unsigned i = 0; i < 2; i++)
+        assert_false(f->news[i].broken);
+    loopback_peer_stop(&f->peer);
+    tw_engine_free(f->engine);
+    free(f);
+}
+
+static int64_t processor_ns(void)
+{
+    struct timespec t;
+    assert_int_equal(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t), 0);
+    return (int64_t)t.tv_sec * TW_NS_PER_S + t.tv_nsec;
+}
+
+/* No descriptor for the connection: that is tried again, but not all the time. */
+static void want_of_descriptors_does_not_cost_a_processor(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    f->peer.control.port = 9; /* nobody is asked */
+    add(f, 0, "127.0.0.1");
+    add(f, 1, "::1");
+    run(f);
+    wait_for(f, &f->news[0].count, 1);
+    struct rlimit old;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    struct rlimit none = old;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    const int64_t processor = processor_ns();
+    const tw_mono begun = tw_clock_mono();
+    wait_for_more(f, &f->news[0].count, 4);
+    const int64_t used_ns = processor_ns() - processor;
+    const int64_t passed_ns = tw_clock_mono().ns - begun.ns;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    const struct tw_measurement m = last(f, 0);
+    assert_int_equal(m.state, TW_PROBE_UNREACHABLE);
+    assert_int_equal(m.trouble.error, EMFILE);
+    assert_true(used_ns < passed_ns / 5);
+    finish(f);
+}
+
+/* How many descriptors select() could name. */
+static unsigned low_descriptors(void)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    assert_non_null(directory);
+    unsigned n = 0;
+    const struct dirent *entry;
+    while ((entry = readdir(directory)) != NULL)
+        if (entry->d_name[0] != '.' && strtol(entry->d_name, NULL, 10) < 1024)
+            n++;
+    closedir(directory);
+    return n;
+}
+
+static void guest_in_a_foreign_process_keeps_out_of_the_way_of_select(void **state)
+{
+    (void)state;
+    struct rlimit old;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    if (old.rlim_max < 2048)
+        skip();
+    struct rlimit high = old;
+    high.rlim_cur = old.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &high), 0);
+    struct loopback_peer peer;
+    assert_true(loopback_peer_start(&peer, "127.0.0.1", 0));
+    const unsigned before = low_descriptors();
+    struct fixture *f = begin(true);
+    f->peer = peer; /* only for its port */
+    add(f, 0, "127.0.0.1");
+    run(f);
+    wait_for(f, &f->news[0].good, 1);
+    assert_int_equal(low_descriptors(), before);
+    f->peer.inside = NULL;
+    finish(f);
+    loopback_peer_stop(&peer);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+}
+
+static void stop_before_the_run_ends_it_at_once(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    f->peer.control.port = 9;
+    add(f, 0, "127.0.0.1");
+    tw_engine_stop(f->engine);
+    assert_int_equal(tw_engine_run(f->engine), 0);
+    assert_int_equal(f->news[0].count, 0);
+    tw_engine_free(f->engine);
+    tw_engine_free(NULL);
+    free(f);
+}
+
+static void engine_without_targets_waits_for_its_stop(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    const int64_t processor = processor_ns();
+    run(f);
+    usleep(200000);
+    assert_true(processor_ns() - processor < 100 * MS);
+    finish(f);
+}
+
+static void target_that_makes_no_sense_is_refused(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    struct tw_engine_target target = target_for(f, 0, "127.0.0.1");
+    target.probe.interval_ns = 300 * MS; /* five times 10 ms, then 250 ms */
+    assert_int_equal(tw_engine_add(f->engine, &target), -EINVAL);
+    target = target_for(f, 0, "");
+    assert_int_equal(tw_engine_add(f->engine, &target), -EINVAL);
+    target = target_for(f, 0, NULL);
+    assert_int_equal(tw_engine_add(f->engine, &target), -EINVAL);
+    target = target_for(f, 0, "127.0.0.1");
+    target.family = 5;
+    assert_int_equal(tw_engine_add(f->engine, &target), -EINVAL);
+    target.family = 6;
+    target.source = (struct tw_address){.family = 4, .octets = {127, 0, 0, 1}};
+    assert_int_equal(tw_engine_add(f->engine, &target), -EINVAL);
+    target = target_for(f, 0, "127.0.0.1");
+    target.probe.sender.padding_length = 65507 - 13;
+    assert_int_equal(tw_engine_add(f->engine, &target), -EINVAL);
+    target.probe.sender.padding_length = UINT32_MAX;
+    assert_int_equal(tw_engine_add(f->engine, &target), -EINVAL);
+    target.probe.sender.padding_length = 65507 - 14;
+    assert_int_equal(tw_engine_add(f->engine, &target), 0);
+    tw_engine_free(f->engine);
+    free(f);
+}
+
+int main(void)
+{
+    sem_init(&let_go, 0, 0);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(target_is_measured_interval_after_interval),
+        cmocka_unit_test(target_is_measured_over_ipv6),
+        cmocka_unit_test(replies_are_stamped_by_the_kernel),
+        cmocka_unit_test(target_may_be_a_name),
+        cmocka_unit_test(killed_server_is_unreachable_until_it_is_back),
+        cmocka_unit_test(packets_under_way_when_the_server_dies_are_lost),
+        cmocka_unit_test(unknown_name_does_not_harm_the_others),
+        cmocka_unit_test(hanging_name_delays_neither_the_others_nor_the_end),
+        cmocka_unit_test(targets_with_one_reflector_have_ports_of_their_own),
+        cmocka_unit_test(targets_with_different_reflectors_share_a_port),
+        cmocka_unit_test(packets_leave_from_the_wanted_address_and_port),
+        cmocka_unit_test(session_under_way_is_stopped_at_the_end),
+        cmocka_unit_test(datagrams_from_strangers_are_counted_and_ignored),
+        cmocka_unit_test(packets_that_the_kernel_does_not_take_are_not_counted_as_sent),
+        cmocka_unit_test(want_of_descriptors_does_not_cost_a_processor),
+        cmocka_unit_test(guest_in_a_foreign_process_keeps_out_of_the_way_of_select),
+        cmocka_unit_test(stop_before_the_run_ends_it_at_once),
+        cmocka_unit_test(engine_without_targets_waits_for_its_stop),
+        cmocka_unit_test(target_that_makes_no_sense_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
