@@ -1,0 +1,30 @@
+/* A queue between threads whose reader waits with epoll. Any thread posts, one takes; messages come
+ * out in the order in which each thread posted them. */
+#ifndef TWD_MAILBOX_H
+#define TWD_MAILBOX_H
+
+#include <pthread.h>
+
+/* Embedded in what is sent, which belongs to the mailbox until it is taken. */
+struct twd_message {
+    struct twd_message *next;
+};
+
+struct twd_mailbox {
+    pthread_mutex_t lock; /* held for a few instructions only */
+    struct twd_message *first, **end;
+    int descriptor; /* eventfd: readable while messages wait */
+};
+
+/* 0 or -errno. */
+int twd_mailbox_init(struct twd_mailbox *mailbox);
+
+/* What was not taken is its owner's again. */
+void twd_mailbox_free(struct twd_mailbox *mailbox);
+
+void twd_mailbox_post(struct twd_mailbox *mailbox, struct twd_message *message);
+
+/* All that wait, in order, linked by `next`; NULL when there are none. */
+struct twd_message *twd_mailbox_take(struct twd_mailbox *mailbox);
+
+#endif

@@ -1,0 +1,399 @@
+/* The registry of sessions; see sessions.h. */
+#include "reflector/sessions.h"
+
+#include <ifaddrs.h>
+#include <inttypes.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "lib/bytes.h"
+#include "lib/sys/clock.h"
+#include "lib/sys/random.h"
+#include "lib/sys/socket.h"
+#include "reflector/log.h"
+
+struct twd_sessions {
+    struct twd_plane *plane;
+    struct twd_clients *clients;
+    const struct twd_config *config;
+    struct twd_sessions_calls calls;
+    GHashTable *by_key; /* all that a packet may find, or will once added */
+    GHashTable *all;    /* also those that their worker has not let go of */
+    struct tw_random random;
+    struct tw_clock clock;
+    struct tw_address own_ip4; /* of the host, for SIDs; family 0: none but loopback */
+    uint64_t last_sid_time;
+    unsigned active, lingering;
+    uint64_t started, ended;
+};
+
+/* RFC 4656 section 3.5: the SID begins with an IPv4 address of the generating host, and a loopback
+ * address would make it less unique than it is meant to be. */
+static struct tw_address find_own_ip4(void)
+{
+    struct tw_address found = {.family = 0};
+    struct ifaddrs *list = NULL;
+    if (getifaddrs(&list) != 0)
+        return found;
+    for (const struct ifaddrs *at = list; at != NULL && found.family == 0; at = at->ifa_next) {
+        if (at->ifa_addr == NULL || at->ifa_addr->sa_family != AF_INET ||
+            (at->ifa_flags & IFF_LOOPBACK) != 0)
+            continue;
+        found = tw_address_from_sockaddr(at->ifa_addr, sizeof(struct sockaddr_in));
+    }
+    freeifaddrs(list);
+    return found;
+}
+
+struct twd_sessions *twd_sessions_new(struct twd_plane *plane, struct twd_clients *clients,
+                                      const struct twd_sessions_calls *calls)
+{
+    struct twd_sessions *sessions = g_new0(struct twd_sessions, 1);
+    sessions->plane = plane;
+    sessions->clients = clients;
+    sessions->calls = *calls;
+    sessions->by_key = g_hash_table_new(twd_flow_key_hash, twd_flow_key_equal);
+    sessions->all = g_hash_table_new_full(NULL, NULL, g_free, NULL);
+    tw_random_init(&sessions->random);
+    tw_clock_init(&sessions->clock, 0);
+    sessions->own_ip4 = find_own_ip4();
+    sessions->last_sid_time = tw_ntp_from_wall(tw_clock_read(&sessions->clock).wall);
+    return sessions;
+}
+
+/* Clients that a session still holds go with their table. */
+void twd_sessions_free(struct twd_sessions *sessions)
+{
+    GHashTableIter iter;
+    gpointer session;
+    g_hash_table_iter_init(&iter, sessions->all);
+    while (g_hash_table_iter_next(&iter, &session, NULL))
+        g_queue_init(&((struct twd_session *)session)->client->lingering);
+    g_hash_table_unref(sessions->by_key);
+    g_hash_table_unref(sessions->all);
+    g_free(sessions);
+}
+
+void twd_sessions_configure(struct twd_sessions *sessions, const struct twd_config *config)
+{
+    sessions->config = config;
+}
+
+struct twd_sessions_counts twd_sessions_count(const struct twd_sessions *sessions)
+{
+    return (struct twd_sessions_counts){
+        .active = sessions->active,
+        .lingering = sessions->lingering,
+        .started = sessions->started,
+        .ended = sessions->ended,
+    };
+}
+
+static bool is_loopback4(const struct tw_address *address)
+{
+    return address->family == 4 && address->octets[0] == 127;
+}
+
+/* SRV-35: own IPv4 address, NTP time, four random octets. */
+static void make_sid(struct twd_sessions *sessions, const struct tw_address *local,
+                     uint8_t sid[TW_SID_SIZE])
+{
+    const bool local_fits =
+        local->family == 4 && (!is_loopback4(local) || sessions->own_ip4.family == 0);
+    const struct tw_address *own = local_fits ? local : &sessions->own_ip4;
+    static const uint8_t loopback[4] = {127, 0, 0, 1};
+    memcpy(sid, own->family == 4 ? own->octets : loopback, 4);
+
+    uint64_t time = tw_ntp_from_wall(tw_clock_read(&sessions->clock).wall);
+    if (time - sessions->last_sid_time - 1 > INT64_MAX) /* not later, modulo 2^64 */
+        time = sessions->last_sid_time + 1;
+    sessions->last_sid_time = time;
+    tw_put64(sid + 4, time);
+    tw_random_fill(&sessions->random, sid + 12, 4);
+}
+
+static void print_sid(const uint8_t sid[TW_SID_SIZE], char text[TWD_SID_TEXT])
+{
+    for (size_t i = 0; i < TW_SID_SIZE; i++)
+        g_snprintf(text + 2 * i, 3, "%02x", sid[i]);
+}
+
+static bool is_link_local(const struct tw_address *address)
+{
+    return address->family == 6 && address->octets[0] == 0xfe &&
+           (address->octets[1] & 0xc0) == 0x80;
+}
+
+/* The address in a request; all zero, or one without the interface it needs, means the control
+ * connection's. */
+static struct tw_address take_address(const uint8_t octets[16], uint8_t ipvn,
+                                      const struct tw_address *of_connection)
+{
+    struct tw_address address = {.family = ipvn};
+    memcpy(address.octets, octets, ipvn == 4 ? 4 : 16);
+    if (tw_address_is_unspecified(&address))
+        address = *of_connection;
+    else if (is_link_local(&address))
+        address.scope = of_connection->scope;
+    return address;
+}
+
+/* Whether an interface has the address. All of 127/8 is the host's without being on any. */
+static bool is_own(const struct tw_address *address)
+{
+    if (is_loopback4(address))
+        return true;
+    struct ifaddrs *list = NULL;
+    if (getifaddrs(&list) != 0)
+        return false;
+    bool own = false;
+    for (const struct ifaddrs *at = list; at != NULL && !own; at = at->ifa_next) {
+        if (at->ifa_addr == NULL)
+            continue;
+        const bool ip4 = at->ifa_addr->sa_family == AF_INET;
+        const struct tw_address other = tw_address_from_sockaddr(
+            at->ifa_addr, ip4 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
+        own = tw_address_same_host(&other, address);
+    }
+    freeifaddrs(list);
+    return own;
+}
+
+/* RFC 5357 section 3.5 and RFC 4656 section 6.2: where the test runs; see conformance SRV-26 to 28.
+ */
+static bool find_addresses(const struct twd_sessions *sessions, const struct tw_request *request,
+                           const struct twd_asker *asker, struct tw_address *remote,
+                           struct tw_address *local, enum twd_refusal *refusal)
+{
+    *remote = take_address(request->sender_address, request->ipvn, &asker->peer);
+    *local = take_address(request->receiver_address, request->ipvn, &asker->local);
+    remote->port = request->sender_port;
+    if (remote->family != request->ipvn || local->family != request->ipvn) {
+        *refusal = TWD_REFUSE_FAMILY;
+        return false;
+    }
+    if (!sessions->config->third_party && !tw_address_same_host(remote, &asker->peer)) {
+        *refusal = TWD_REFUSE_SENDER_ADDRESS;
+        return false;
+    }
+    if (!tw_address_same_host(local, &asker->local) && !is_own(local)) {
+        *refusal = TWD_REFUSE_RECEIVER_ADDRESS;
+        return false;
+    }
+    return true;
+}
+
+static bool is_full(unsigned count, unsigned limit)
+{
+    return limit != 0 && count >= limit;
+}
+
+static bool is_within_limits(const struct twd_sessions *sessions, const struct twd_client *client,
+                             enum twd_refusal *refusal)
+{
+    const struct twd_config *config = sessions->config;
+    if (is_full(client->sessions, config->max_sessions_per_client)) {
+        *refusal = TWD_REFUSE_CLIENT_SESSIONS;
+        return false;
+    }
+    if (is_full(sessions->active, config->max_sessions)) {
+        *refusal = TWD_REFUSE_SESSIONS;
+        return false;
+    }
+    return true;
+}
+
+static void log_end(const struct twd_session *session)
+{
+    if (!session->was_started)
+        return;
+    twd_log(TWD_LOG_DEBUG, TWD_LOG_ABOUT(NULL, session->sid_text, -1),
+            "ended: %" PRIu64 " packets received, %" PRIu64 " reflected",
+            session->flow.reflector.received, session->flow.reflector.reflected);
+}
+
+/* Takes the session out of what is counted; its worker may still have it. */
+static void leave(struct twd_sessions *sessions, struct twd_session *session)
+{
+    if (session->state == TWD_SESSION_LINGERING) {
+        g_queue_unlink(&session->client->lingering, &session->link);
+        sessions->lingering--;
+    } else {
+        session->client->sessions--;
+        sessions->active--;
+    }
+}
+
+static void finish(struct twd_sessions *sessions, struct twd_session *session)
+{
+    leave(sessions, session);
+    g_hash_table_remove(sessions->by_key, &session->flow.key);
+    session->state = TWD_SESSION_ENDED;
+    session->owner = NULL;
+    if (session->was_started)
+        sessions->ended++;
+}
+
+void twd_sessions_end(struct twd_sessions *sessions, struct twd_session *session)
+{
+    finish(sessions, session);
+    twd_worker_order(session->worker, TWD_ORDER_REMOVE, &session->flow);
+}
+
+/* Makes room among the lingering for what this client may stop next, at its own expense. */
+static void limit_lingering(struct twd_sessions *sessions, struct twd_client *client)
+{
+    const struct twd_config *config = sessions->config;
+    const bool full = is_full(client->lingering.length, config->max_sessions_per_client) ||
+                      is_full(sessions->lingering, config->max_sessions);
+    if (full && client->lingering.length > 0)
+        twd_sessions_end(sessions, g_queue_peek_head(&client->lingering));
+}
+
+void twd_sessions_stop(struct twd_sessions *sessions, struct twd_session *session)
+{
+    const bool reflects =
+        session->state == TWD_SESSION_STARTING || session->state == TWD_SESSION_STARTED;
+    if (!reflects) {
+        twd_sessions_end(sessions, session);
+        return;
+    }
+    leave(sessions, session);
+    limit_lingering(sessions, session->client);
+    session->state = TWD_SESSION_LINGERING;
+    session->owner = NULL;
+    sessions->lingering++;
+    session->link = (GList){.data = session};
+    g_queue_push_tail_link(&session->client->lingering, &session->link);
+    twd_worker_order(session->worker, TWD_ORDER_STOP, &session->flow);
+}
+
+/* A client that asks again for the 4-tuple of a session it has stopped needs no late replies of
+ * that one; any other session with it stands in the way (conformance E-56). */
+static bool is_free(struct twd_sessions *sessions, const struct twd_flow_key *key,
+                    const struct twd_client *client)
+{
+    struct twd_session *other = g_hash_table_lookup(sessions->by_key, key);
+    if (other == NULL)
+        return true;
+    if (other->state != TWD_SESSION_LINGERING || other->client != client)
+        return false;
+    twd_sessions_end(sessions, other);
+    return true;
+}
+
+static struct twd_session *make_session(struct twd_sessions *sessions,
+                                        const struct tw_request *request,
+                                        const struct twd_asker *asker,
+                                        const struct twd_flow_key *key)
+{
+    const struct twd_config *config = sessions->config;
+    const struct tw_reflector_config reflector = {
+        .modes = asker->mode,
+        .padding = config->padding,
+        .refwait_ns = config->session_timeout_ns,
+        .timeout_ns = tw_interval_to_ns(request->timeout),
+        .max_rate = config->max_packet_rate,
+    };
+    struct twd_session *session = g_new0(struct twd_session, 1);
+    session->flow.key = *key;
+    session->flow.tos = (uint8_t)(tw_type_p_to_dscp(request->type_p) << 2);
+    tw_reflector_init(&session->flow.reflector, &reflector);
+    session->port = key->local.port;
+    session->owner = asker->owner;
+    session->client = twd_clients_hold(sessions->clients, &asker->client->address);
+    make_sid(sessions, &asker->local, session->sid);
+    print_sid(session->sid, session->sid_text);
+    return session;
+}
+
+struct twd_session *twd_sessions_request(struct twd_sessions *sessions,
+                                         const struct tw_request *request,
+                                         const struct twd_asker *asker, enum twd_refusal *refusal)
+{
+    struct tw_address remote;
+    struct tw_address local;
+    if (!find_addresses(sessions, request, asker, &remote, &local, refusal))
+        return NULL;
+    unsigned group = 0;
+    local.port =
+        twd_plane_find(sessions->plane, &local, asker->device, request->receiver_port, &group);
+    if (local.port == 0) {
+        *refusal = TWD_REFUSE_RECEIVER_ADDRESS;
+        return NULL;
+    }
+    if (!is_within_limits(sessions, asker->client, refusal))
+        return NULL;
+    struct twd_flow_key key;
+    twd_plane_key(sessions->plane, &remote, &local, &key);
+    if (!is_free(sessions, &key, asker->client)) {
+        *refusal = TWD_REFUSE_DUPLICATE;
+        return NULL;
+    }
+
+    struct twd_session *session = make_session(sessions, request, asker, &key);
+    session->worker = twd_plane_owner(sessions->plane, group, &remote);
+    session->client->sessions++;
+    sessions->active++;
+    g_hash_table_add(sessions->by_key, &session->flow.key);
+    g_hash_table_add(sessions->all, session);
+    twd_worker_order(session->worker, TWD_ORDER_ADD, &session->flow);
+    return session;
+}
+
+void twd_sessions_start(struct twd_sessions *sessions, struct twd_session *session)
+{
+    session->state = TWD_SESSION_STARTING;
+    session->was_started = true;
+    sessions->started++;
+    twd_worker_order(session->worker, TWD_ORDER_START, &session->flow);
+}
+
+/* The worker's side is over: by our order, or by REFWAIT or Timeout. */
+static void take_end(struct twd_sessions *sessions, struct twd_session *session)
+{
+    if (session->state != TWD_SESSION_ENDED) {
+        void *owner = session->owner;
+        finish(sessions, session);
+        if (owner != NULL)
+            sessions->calls.ended(owner, session);
+    }
+    twd_worker_order(session->worker, TWD_ORDER_RELEASE, &session->flow);
+}
+
+void twd_sessions_report(void *user, enum twd_order order, struct twd_flow *flow)
+{
+    struct twd_sessions *sessions = user;
+    struct twd_session *session = (struct twd_session *)flow;
+    switch (order) {
+    case TWD_ORDER_ADD:
+        if (session->state != TWD_SESSION_ADDING)
+            return;
+        session->state = TWD_SESSION_ACCEPTED;
+        sessions->calls.ready(session->owner, session);
+        return;
+    case TWD_ORDER_START:
+        if (session->state != TWD_SESSION_STARTING)
+            return;
+        session->state = TWD_SESSION_STARTED;
+        sessions->calls.started(session->owner, session);
+        return;
+    case TWD_ORDER_ENDED:
+        take_end(sessions, session);
+        return;
+    case TWD_ORDER_RELEASE:
+        log_end(session);
+        twd_clients_release(sessions->clients, session->client);
+        g_hash_table_remove(sessions->all, session);
+        return;
+    case TWD_ORDER_STOP:
+    case TWD_ORDER_REMOVE:
+    case TWD_ORDER_TUNE:
+    case TWD_ORDER_PING:
+    case TWD_ORDER_QUIT:
+        break;
+    }
+    g_assert_not_reached();
+}

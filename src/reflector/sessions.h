@@ -1,0 +1,99 @@
+/* All test sessions of the daemon: who may have one, which worker has it, when it is over.
+ *
+ * A session is asked for by a control connection, accepted, started, stopped, and reflects for its
+ * Timeout after that (it lingers). Accepted and started sessions count against the limits;
+ * lingering ones are bounded by the same numbers, but apart, so that who stops a session may ask
+ * for the next at once: when there are too many the client's oldest one ends early. Main thread
+ * only. */
+#ifndef TWD_SESSIONS_H
+#define TWD_SESSIONS_H
+
+#include <glib.h>
+#include <net/if.h>
+#include <stdbool.h>
+
+#include "reflector/clients.h"
+#include "reflector/config.h"
+#include "reflector/plane.h"
+#include "reflector/refusal.h"
+
+/* SID in hexadecimal, with the end. */
+enum { TWD_SID_TEXT = 2 * TW_SID_SIZE + 1 };
+
+enum twd_session_state {
+    TWD_SESSION_ADDING,   /* not in its worker's table yet */
+    TWD_SESSION_ACCEPTED, /* in it: ignores packets */
+    TWD_SESSION_STARTING,
+    TWD_SESSION_STARTED,
+    TWD_SESSION_LINGERING,
+    TWD_SESSION_ENDED, /* waits for the worker to let go of it */
+};
+
+struct twd_session {
+    struct twd_flow flow; /* the worker's, but for the key */
+    enum twd_session_state state;
+    struct twd_worker *worker;
+    struct twd_client *client; /* whose request it was */
+    void *owner;               /* the connection; NULL once that is done with it */
+    GList link;                /* in the client's lingering ones */
+    bool was_started;
+    uint16_t port; /* the reflector's */
+    uint8_t sid[TW_SID_SIZE];
+    char sid_text[TWD_SID_TEXT];
+};
+
+/* What a request says beyond its own octets. */
+struct twd_asker {
+    struct tw_address peer, local; /* of the control connection */
+    char device[IF_NAMESIZE];      /* that its listener is bound to; empty: none */
+    uint32_t mode;                 /* chosen at set-up */
+    struct twd_client *client;
+    void *owner;
+};
+
+/* Called for sessions that have an owner. After `ended` the session is not the owner's any more. */
+struct twd_sessions_calls {
+    void (*ready)(void *owner, struct twd_session *session);   /* packets find it */
+    void (*started)(void *owner, struct twd_session *session); /* it reflects */
+    void (*ended)(void *owner, struct twd_session *session);   /* by REFWAIT */
+};
+
+struct twd_sessions;
+
+struct twd_sessions *twd_sessions_new(struct twd_plane *plane, struct twd_clients *clients,
+                                      const struct twd_sessions_calls *calls);
+
+/* After the plane's threads have ended. */
+void twd_sessions_free(struct twd_sessions *sessions);
+
+/* For sessions asked for from now on; `config` stays the caller's and must outlive the next call.
+ */
+void twd_sessions_configure(struct twd_sessions *sessions, const struct twd_config *config);
+
+/* For twd_plane_start; `user` is the sessions. */
+void twd_sessions_report(void *user, enum twd_order order, struct twd_flow *flow);
+
+/* Judges the request and has the session added; calls ready() when that is done. NULL with the
+ * reason when it is refused. */
+struct twd_session *twd_sessions_request(struct twd_sessions *sessions,
+                                         const struct tw_request *request,
+                                         const struct twd_asker *asker, enum twd_refusal *refusal);
+
+/* started() follows. */
+void twd_sessions_start(struct twd_sessions *sessions, struct twd_session *session);
+
+/* The owner is done with it: a started session lingers for its Timeout, any other ends. */
+void twd_sessions_stop(struct twd_sessions *sessions, struct twd_session *session);
+
+/* The owner is done with it and it ends at once. */
+void twd_sessions_end(struct twd_sessions *sessions, struct twd_session *session);
+
+/* For the status. */
+struct twd_sessions_counts {
+    unsigned active; /* accepted or started */
+    unsigned lingering;
+    uint64_t started, ended; /* ended: of those that were started */
+};
+struct twd_sessions_counts twd_sessions_count(const struct twd_sessions *sessions);
+
+#endif

@@ -1,0 +1,426 @@
+/* The loop of a test-plane thread; see worker.h.
+ *
+ * A batch is received, all replies are prepared, and only then each is stamped, just before the
+ * kernel takes them together: T3 is as late as one system call for up to 32 packets allows. */
+#include "reflector/worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "lib/sys/random.h"
+#include "reflector/error.h"
+
+enum {
+    BATCHES_PER_TURN = 4, /* of one socket, before orders and the other sockets have theirs */
+    EVENTS = 16,
+};
+
+/* Written by the worker alone, so plain loads and stores suffice: readers only must not see half a
+ * number. */
+struct counts {
+    _Atomic uint64_t received, reflected, bytes, kernel_drops;
+    _Atomic uint64_t verdicts[TW_REFLECTOR_VERDICT_COUNT];
+    _Atomic uint64_t drops[TWD_DROP_COUNT];
+};
+
+struct twd_worker {
+    struct tw_udp *sockets;
+    unsigned count;
+    uint32_t secret;
+    int epoll;
+    struct twd_mailbox orders;
+    struct twd_mailbox *reports;
+    GHashTable *flows; /* by &flow->key, which is in the flow */
+    struct twd_timers timers;
+    struct tw_clock clock;
+    struct tw_random random;
+    struct tw_udp_batch *in, *out;
+    bool quit;
+    bool started;
+    pthread_t thread;
+    struct counts counts __attribute__((aligned(128))); /* not on a line with what others write */
+};
+
+const char *twd_worker_drop_name(enum twd_worker_drop drop)
+{
+    switch (drop) {
+#define TWD_WORKER_DROP_CASE(name, text)                                                           \
+    case name:                                                                                     \
+        return text;
+        TWD_WORKER_DROPS(TWD_WORKER_DROP_CASE)
+#undef TWD_WORKER_DROP_CASE
+    case TWD_DROP_COUNT:
+        break;
+    }
+    return "unknown";
+}
+
+void twd_flow_key_init(struct twd_flow_key *key, const struct tw_address *remote,
+                       const struct tw_address *local, uint32_t secret)
+{
+    key->remote = *remote;
+    key->local = *local;
+    key->hash = tw_address_hash(remote, secret) ^ tw_address_hash(local, ~secret);
+}
+
+guint twd_flow_key_hash(gconstpointer key)
+{
+    return ((const struct twd_flow_key *)key)->hash;
+}
+
+gboolean twd_flow_key_equal(gconstpointer a, gconstpointer b)
+{
+    const struct twd_flow_key *one = a;
+    const struct twd_flow_key *other = b;
+    return tw_address_equal(&one->remote, &other->remote) &&
+           tw_address_equal(&one->local, &other->local);
+}
+
+static void add(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+static uint64_t get(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* From here on no packet finds the flow; it waits for its release. */
+static void end_flow(struct twd_worker *worker, struct twd_flow *flow)
+{
+    if (flow->gone)
+        return;
+    flow->gone = true;
+    g_hash_table_remove(worker->flows, &flow->key);
+    twd_timers_disarm(&worker->timers, &flow->timer);
+    flow->ended = (struct twd_letter){.order = TWD_ORDER_ENDED, .flow = flow};
+    twd_mailbox_post(worker->reports, &flow->ended.message);
+}
+
+static void settle_flow(struct twd_worker *worker, struct twd_flow *flow)
+{
+    if (flow->reflector.state == TW_REFLECTOR_ENDED)
+        end_flow(worker, flow);
+    else
+        twd_timers_arm(&worker->timers, &flow->timer, tw_reflector_deadline(&flow->reflector));
+}
+
+/* REFWAIT moves on with every packet, the timer does not: when it fires it is set anew. */
+static void expire_flow(struct twd_timer *timer, tw_mono now)
+{
+    struct twd_worker *worker = timer->owner;
+    struct twd_flow *flow =
+        (struct twd_flow *)(void *)((char *)timer - offsetof(struct twd_flow, timer));
+    tw_reflector_expire(&flow->reflector, now);
+    settle_flow(worker, flow);
+}
+
+static void add_flow(struct twd_worker *worker, struct twd_flow *flow)
+{
+    flow->gone = false;
+    flow->timer = (struct twd_timer){.expire = expire_flow, .owner = worker};
+    const gboolean fresh = g_hash_table_add(worker->flows, flow);
+    g_assert(fresh); /* the main thread keeps 4-tuples apart */
+}
+
+static void report(struct twd_worker *worker, struct twd_letter *letter)
+{
+    twd_mailbox_post(worker->reports, &letter->message);
+}
+
+/* An order may cross the report of the flow's end on its way: then it has nothing to do. */
+static void obey(struct twd_worker *worker, struct twd_letter *letter)
+{
+    struct twd_flow *flow = letter->flow;
+    switch (letter->order) {
+    case TWD_ORDER_ADD:
+        add_flow(worker, flow);
+        report(worker, letter);
+        return;
+    case TWD_ORDER_START:
+        if (!flow->gone) {
+            tw_reflector_start(&flow->reflector, tw_clock_mono());
+            settle_flow(worker, flow);
+        }
+        report(worker, letter);
+        return;
+    case TWD_ORDER_STOP:
+        if (!flow->gone) {
+            tw_reflector_stop(&flow->reflector, tw_clock_mono());
+            settle_flow(worker, flow);
+        }
+        break;
+    case TWD_ORDER_REMOVE:
+        end_flow(worker, flow);
+        break;
+    case TWD_ORDER_RELEASE:
+    case TWD_ORDER_PING:
+        report(worker, letter);
+        return;
+    case TWD_ORDER_TUNE:
+        worker->clock.error_floor_ns = letter->error_floor_ns;
+        break;
+    case TWD_ORDER_QUIT:
+        worker->quit = true;
+        break;
+    case TWD_ORDER_ENDED:
+        g_assert_not_reached();
+    }
+    g_free(letter);
+}
+
+static void take_orders(struct twd_worker *worker)
+{
+    struct twd_message *next;
+    for (struct twd_message *message = twd_mailbox_take(&worker->orders); message != NULL;
+         message = next) {
+        next = message->next;
+        obey(worker, (struct twd_letter *)message);
+    }
+}
+
+static struct twd_flow *find_flow(const struct twd_worker *worker, const struct tw_datagram *in)
+{
+    struct twd_flow_key key;
+    twd_flow_key_init(&key, &in->remote, &in->local, worker->secret);
+    return g_hash_table_lookup(worker->flows, &key);
+}
+
+/* Writes the reply but for its stamp; NULL when there is to be none, which is counted. */
+static struct twd_flow *prepare_reply(struct twd_worker *worker, const struct tw_datagram *in,
+                                      struct tw_datagram *out)
+{
+    struct twd_flow *flow = find_flow(worker, in);
+    if (flow == NULL) {
+        add(&worker->counts.drops[TWD_DROP_UNKNOWN_SENDER], 1);
+        return NULL;
+    }
+    const enum tw_reflector_verdict verdict =
+        tw_reflector_prepare(&flow->reflector, in->data, in->length, &in->arrival, &worker->random,
+                             out->data, TW_UDP_PAYLOAD_MAX, &out->length);
+    if (verdict != TW_REFLECT) {
+        add(&worker->counts.verdicts[verdict], 1);
+        return NULL;
+    }
+    out->remote = in->remote;
+    out->local = in->local; /* REF-8: from the address that the packet was sent to */
+    out->interface = in->local.scope != 0 ? in->interface : 0;
+    out->tos = flow->tos;
+    return flow;
+}
+
+/* Sends n replies; the kernel stops at one that it does not take, and the rest goes on behind it.
+ */
+static void send_replies(struct twd_worker *worker, struct tw_udp *udp, unsigned n)
+{
+    unsigned first = 0;
+    while (first < n) {
+        const int taken = tw_udp_send_from(udp, worker->out, first, n - first);
+        const unsigned sent = taken > 0 ? (unsigned)taken : 0;
+        for (unsigned i = first; i < first + sent; i++)
+            add(&worker->counts.bytes, tw_udp_batch_at(worker->out, i)->length);
+        add(&worker->counts.reflected, sent);
+        first += sent;
+        if (taken <= 0) {
+            add(&worker->counts.drops[TWD_DROP_SEND_FAILED], 1);
+            first++;
+        }
+    }
+}
+
+static void reflect_batch(struct twd_worker *worker, struct tw_udp *udp, unsigned n)
+{
+    struct twd_flow *flows[TW_UDP_BATCH];
+    unsigned replies = 0;
+    struct tw_reading reading = {.error = 0};
+    for (unsigned i = 0; i < n; i++) {
+        const struct tw_datagram *in = tw_udp_batch_at(worker->in, i);
+        flows[replies] = prepare_reply(worker, in, tw_udp_batch_at(worker->out, replies));
+        reading = in->arrival.read; /* the same for the whole batch */
+        if (flows[replies] != NULL)
+            replies++;
+    }
+    for (unsigned i = 0; i < replies; i++) {
+        const struct tw_reading departure = tw_clock_departure(&worker->clock, &reading);
+        tw_reflector_stamp(&flows[i]->reflector, tw_udp_batch_at(worker->out, i)->data, &departure);
+    }
+    send_replies(worker, udp, replies);
+}
+
+static void serve(struct twd_worker *worker, struct tw_udp *udp)
+{
+    for (int turn = 0; turn < BATCHES_PER_TURN; turn++) {
+        const int n = tw_udp_receive(udp, worker->in, &worker->clock);
+        if (n <= 0) /* an error of the socket was cleared by asking */
+            return;
+        add(&worker->counts.received, (unsigned)n);
+        reflect_batch(worker, udp, (unsigned)n);
+        if (n < TW_UDP_BATCH)
+            break;
+    }
+    uint64_t kernel_drops = 0;
+    for (unsigned i = 0; i < worker->count; i++)
+        kernel_drops += worker->sockets[i].kernel_drops;
+    atomic_store_explicit(&worker->counts.kernel_drops, kernel_drops, memory_order_relaxed);
+}
+
+/* Milliseconds until the earliest deadline, rounded up so that it has come; -1: none. */
+static int wait_ms(const struct twd_worker *worker)
+{
+    const tw_mono next = twd_timers_next(&worker->timers);
+    if (tw_mono_is_never(next))
+        return -1;
+    const int64_t left_ns = next.ns - tw_clock_mono().ns;
+    if (left_ns <= 0)
+        return 0;
+    return (int)MIN(left_ns / TW_NS_PER_MS + 1, INT64_C(3600000));
+}
+
+static void *run(void *argument)
+{
+    struct twd_worker *worker = argument;
+    struct epoll_event events[EVENTS];
+    while (!worker->quit) {
+        const int n = epoll_wait(worker->epoll, events, EVENTS, wait_ms(worker));
+        for (int i = 0; i < n; i++) {
+            if (events[i].data.ptr == worker)
+                take_orders(worker);
+            else
+                serve(worker, events[i].data.ptr);
+        }
+        if (worker->timers.heap->len > 0)
+            twd_timers_run(&worker->timers, tw_clock_mono());
+    }
+    return NULL;
+}
+
+static int watch(const struct twd_worker *worker, int fd, void *what)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data = {.ptr = what}};
+    return epoll_ctl(worker->epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
+}
+
+static int prepare_waiting(struct twd_worker *worker)
+{
+    const int fault = twd_mailbox_init(&worker->orders);
+    if (fault != 0) {
+        worker->orders.descriptor = -1;
+        return fault;
+    }
+    worker->epoll = epoll_create1(EPOLL_CLOEXEC);
+    if (worker->epoll < 0)
+        return -errno;
+    int result = watch(worker, worker->orders.descriptor, worker);
+    for (unsigned i = 0; i < worker->count && result == 0; i++)
+        result = watch(worker, worker->sockets[i].fd, &worker->sockets[i]);
+    return result;
+}
+
+struct twd_worker *twd_worker_new(struct tw_udp *sockets, unsigned count, uint32_t secret,
+                                  int64_t error_floor_ns, struct twd_mailbox *reports,
+                                  GError **error)
+{
+    struct twd_worker *worker = aligned_alloc(_Alignof(struct twd_worker), sizeof(*worker));
+    if (worker == NULL)
+        g_abort(); /* as GLib does */
+    memset(worker, 0, sizeof(*worker));
+    worker->sockets = sockets;
+    worker->count = count;
+    worker->secret = secret;
+    worker->reports = reports;
+    worker->epoll = -1;
+    worker->flows = g_hash_table_new(twd_flow_key_hash, twd_flow_key_equal);
+    twd_timers_init(&worker->timers);
+    tw_clock_init(&worker->clock, error_floor_ns);
+    tw_random_init(&worker->random);
+    worker->in = tw_udp_batch_new();
+    worker->out = tw_udp_batch_new();
+    const int result =
+        worker->in != NULL && worker->out != NULL ? prepare_waiting(worker) : -ENOMEM;
+    if (result == 0)
+        return worker;
+    twd_fail(error, TWD_EXIT_FAILURE, "worker: %s", g_strerror(-result));
+    twd_worker_free(worker);
+    return NULL;
+}
+
+bool twd_worker_start(struct twd_worker *worker, GError **error)
+{
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's */
+    const int result = pthread_create(&worker->thread, NULL, run, worker);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (result != 0)
+        return twd_fail(error, TWD_EXIT_FAILURE, "worker thread: %s", g_strerror(result));
+    worker->started = true;
+    return true;
+}
+
+void twd_worker_free(struct twd_worker *worker)
+{
+    if (worker->started) {
+        twd_worker_order(worker, TWD_ORDER_QUIT, NULL);
+        pthread_join(worker->thread, NULL);
+    }
+    if (worker->orders.descriptor > 0) {
+        struct twd_message *next;
+        for (struct twd_message *left = twd_mailbox_take(&worker->orders); left != NULL;
+             left = next) {
+            next = left->next;
+            g_free(left);
+        }
+        twd_mailbox_free(&worker->orders);
+    }
+    for (unsigned i = 0; i < worker->count; i++)
+        tw_udp_close(&worker->sockets[i]);
+    g_free(worker->sockets);
+    if (worker->epoll >= 0)
+        close(worker->epoll);
+    tw_udp_batch_free(worker->in);
+    tw_udp_batch_free(worker->out);
+    twd_timers_free(&worker->timers);
+    g_hash_table_unref(worker->flows);
+    free(worker);
+}
+
+static void send_order(struct twd_worker *worker, struct twd_letter order)
+{
+    struct twd_letter *letter = g_new(struct twd_letter, 1);
+    *letter = order;
+    twd_mailbox_post(&worker->orders, &letter->message);
+}
+
+void twd_worker_order(struct twd_worker *worker, enum twd_order order, struct twd_flow *flow)
+{
+    send_order(worker, (struct twd_letter){.order = order, .flow = flow});
+}
+
+void twd_worker_tune(struct twd_worker *worker, int64_t error_floor_ns)
+{
+    send_order(worker,
+               (struct twd_letter){.order = TWD_ORDER_TUNE, .error_floor_ns = error_floor_ns});
+}
+
+void twd_worker_count(const struct twd_worker *worker, struct twd_counts *sum)
+{
+    const struct counts *counts = &worker->counts;
+    sum->received += get(&counts->received);
+    sum->reflected += get(&counts->reflected);
+    sum->bytes += get(&counts->bytes);
+    sum->kernel_drops += get(&counts->kernel_drops);
+    for (int i = 0; i < TW_REFLECTOR_VERDICT_COUNT; i++)
+        sum->verdicts[i] += get(&counts->verdicts[i]);
+    for (int i = 0; i < TWD_DROP_COUNT; i++)
+        sum->drops[i] += get(&counts->drops[i]);
+}

@@ -1,0 +1,343 @@
+/* The registry of sessions with a real test plane on loopback: addresses, limits, 4-tuples, SIDs,
+ * and the end of a session. Packets are the business of tests/net/test_server_blackbox. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/bytes.h"
+#include "lib/sys/socket.h"
+#include "reflector/sessions.h"
+#include "reflector/value.h"
+
+struct fixture {
+    struct twd_config *config;
+    struct twd_poller *poller;
+    struct twd_plane *plane;
+    struct twd_clients clients;
+    struct twd_sessions *sessions;
+    struct twd_asker asker;
+    unsigned ready, started, ended; /* calls */
+};
+
+static void note_ready(void *owner, struct twd_session *session)
+{
+    assert_int_equal(session->state, TWD_SESSION_ACCEPTED);
+    ((struct fixture *)owner)->ready++;
+}
+
+static void note_started(void *owner, struct twd_session *session)
+{
+    assert_int_equal(session->state, TWD_SESSION_STARTED);
+    ((struct fixture *)owner)->started++;
+}
+
+static void note_ended(void *owner, struct twd_session *session)
+{
+    (void)session;
+    ((struct fixture *)owner)->ended++;
+}
+
+static struct tw_address at(const char *text)
+{
+    struct tw_address address;
+    assert_true(tw_address_parse(text, &address));
+    return address;
+}
+
+static int make(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof(*fixture));
+    if (fixture == NULL)
+        return -1;
+    struct twd_config *config = twd_config_new();
+    const struct twd_listen listen = {.address = at("127.0.0.1")};
+    g_array_append_val(config->listen, listen);
+    config->test_port = 0;
+    config->workers = 2;
+    config->max_sessions = 4;
+    config->max_sessions_per_client = 3;
+    fixture->config = config;
+
+    GError *error = NULL;
+    GArray *passed = g_array_new(FALSE, FALSE, sizeof(int));
+    fixture->poller = twd_poller_new(&error);
+    fixture->plane = twd_plane_new(config, passed, fixture->poller, &error);
+    g_array_unref(passed);
+    if (fixture->plane == NULL)
+        fail_msg("%s", error->message);
+    twd_clients_init(&fixture->clients);
+    const struct twd_sessions_calls calls = {
+        .ready = note_ready, .started = note_started, .ended = note_ended};
+    fixture->sessions = twd_sessions_new(fixture->plane, &fixture->clients, &calls);
+    twd_sessions_configure(fixture->sessions, config);
+    assert_true(twd_plane_start(fixture->plane, twd_sessions_report, fixture->sessions, &error));
+
+    fixture->asker = (struct twd_asker){
+        .peer = at("127.0.0.1"),
+        .local = at("127.0.0.1"),
+        .mode = TW_MODE_UNAUTHENTICATED,
+        .owner = fixture,
+    };
+    fixture->asker.client = twd_clients_hold(&fixture->clients, &fixture->asker.peer);
+    *state = fixture;
+    return 0;
+}
+
+static int destroy(void **state)
+{
+    struct fixture *fixture = *state;
+    twd_plane_free(fixture->plane);
+    twd_sessions_free(fixture->sessions);
+    twd_clients_free(&fixture->clients);
+    twd_poller_free(fixture->poller);
+    twd_config_free(fixture->config);
+    free(fixture);
+    return 0;
+}
+
+/* Turns the main loop until the count is reached. */
+static void wait_for(const unsigned *count, unsigned wanted)
+{
+    const gint64 end = g_get_monotonic_time() + 10 * G_TIME_SPAN_SECOND;
+    while (*count < wanted && g_get_monotonic_time() < end)
+        if (!g_main_context_iteration(NULL, FALSE))
+            g_usleep(1000);
+    assert_int_equal(*count, wanted);
+}
+
+static void settle(void)
+{
+    for (int i = 0; i < 20; i++) {
+        while (g_main_context_iteration(NULL, FALSE))
+            ;
+        g_usleep(1000);
+    }
+}
+
+static struct tw_request a_request(uint16_t sender_port)
+{
+    return (struct tw_request){
+        .ipvn = 4,
+        .sender_port = sender_port,
+        .receiver_port = 1,
+        .timeout = UINT64_C(30) << 32,
+    };
+}
+
+static struct twd_session *ask(struct fixture *fixture, uint16_t sender_port)
+{
+    const struct tw_request request = a_request(sender_port);
+    enum twd_refusal refusal;
+    return twd_sessions_request(fixture->sessions, &request, &fixture->asker, &refusal);
+}
+
+static void assert_refused(struct fixture *fixture, const struct tw_request *request,
+                           enum twd_refusal wanted)
+{
+    enum twd_refusal refusal = TWD_REFUSAL_COUNT;
+    assert_null(twd_sessions_request(fixture->sessions, request, &fixture->asker, &refusal));
+    assert_string_equal(twd_refusal_name(refusal), twd_refusal_name(wanted));
+}
+
+static void assert_port_refused(struct fixture *fixture, uint16_t port, enum twd_refusal wanted)
+{
+    const struct tw_request request = a_request(port);
+    assert_refused(fixture, &request, wanted);
+}
+
+static void become(struct fixture *fixture, const char *peer)
+{
+    twd_clients_release(&fixture->clients, fixture->asker.client);
+    fixture->asker.peer = at(peer);
+    fixture->asker.client = twd_clients_hold(&fixture->clients, &fixture->asker.peer);
+}
+
+static void a_session_goes_through_its_states(void **state)
+{
+    struct fixture *fixture = *state;
+    struct twd_session *session = ask(fixture, 1000);
+    assert_non_null(session);
+    assert_int_equal(session->state, TWD_SESSION_ADDING);
+    assert_int_equal(fixture->ready, 0);
+    wait_for(&fixture->ready, 1);
+    assert_int_equal(session->port, twd_plane_address(fixture->plane).port);
+    twd_sessions_start(fixture->sessions, session);
+    wait_for(&fixture->started, 1);
+    struct twd_sessions_counts counts = twd_sessions_count(fixture->sessions);
+    assert_int_equal(counts.active, 1);
+    assert_int_equal(counts.started, 1);
+    twd_sessions_stop(fixture->sessions, session);
+    assert_int_equal(session->state, TWD_SESSION_LINGERING);
+    counts = twd_sessions_count(fixture->sessions);
+    assert_int_equal(counts.active, 0);
+    assert_int_equal(counts.lingering, 1);
+    assert_int_equal(counts.ended, 0);
+    twd_sessions_end(fixture->sessions, session);
+    counts = twd_sessions_count(fixture->sessions);
+    assert_int_equal(counts.lingering, 0);
+    assert_int_equal(counts.ended, 1);
+    settle();
+    assert_int_equal(fixture->ended, 0); /* it was ours to end */
+}
+
+static void a_session_without_packets_ends_by_itself(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->config->session_timeout_ns = 50 * TW_NS_PER_MS;
+    struct twd_session *session = ask(fixture, 1000);
+    wait_for(&fixture->ready, 1);
+    twd_sessions_start(fixture->sessions, session);
+    wait_for(&fixture->started, 1);
+    wait_for(&fixture->ended, 1);
+    settle();
+    const struct twd_sessions_counts counts = twd_sessions_count(fixture->sessions);
+    assert_int_equal(counts.active, 0);
+    assert_int_equal(counts.ended, 1);
+    assert_non_null(ask(fixture, 1000)); /* its 4-tuple is free */
+}
+
+static void orders_that_cross_the_end_are_harmless(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->config->session_timeout_ns = TW_NS_PER_MS;
+    for (int i = 0; i < 50; i++) {
+        const unsigned ended = fixture->ended;
+        struct twd_session *session = ask(fixture, 1000);
+        wait_for(&fixture->ready, fixture->ready + 1);
+        twd_sessions_start(fixture->sessions, session);
+        g_usleep(3000); /* it has ended, but that has not been read */
+        if (i % 2 == 0)
+            twd_sessions_stop(fixture->sessions, session);
+        else
+            twd_sessions_end(fixture->sessions, session);
+        settle();
+        assert_int_equal(fixture->ended, ended);
+        assert_int_equal(twd_sessions_count(fixture->sessions).active, 0);
+        assert_int_equal(twd_sessions_count(fixture->sessions).lingering, 0);
+    }
+}
+
+static void limits_are_told_apart(void **state)
+{
+    struct fixture *fixture = *state;
+    for (uint16_t port = 1; port <= 3; port++)
+        assert_non_null(ask(fixture, port));
+    assert_port_refused(fixture, 4, TWD_REFUSE_CLIENT_SESSIONS);
+    become(fixture, "127.0.0.2");
+    assert_non_null(ask(fixture, 1));
+    assert_port_refused(fixture, 2, TWD_REFUSE_SESSIONS);
+    assert_int_equal(twd_refusal_accept(TWD_REFUSE_SESSIONS), TW_ACCEPT_TEMPORARY_LIMIT);
+    fixture->config->max_sessions = 0;
+    fixture->config->max_sessions_per_client = 0;
+    for (uint16_t port = 2; port <= 100; port++)
+        assert_non_null(ask(fixture, port));
+}
+
+/* Whoever stops and asks again for ever has a bounded number of sessions that linger. */
+static void lingering_sessions_are_bounded(void **state)
+{
+    struct fixture *fixture = *state;
+    for (uint16_t i = 1; i <= 20; i++) {
+        struct twd_session *session = ask(fixture, i);
+        assert_non_null(session);
+        wait_for(&fixture->ready, i);
+        twd_sessions_start(fixture->sessions, session);
+        wait_for(&fixture->started, i);
+        twd_sessions_stop(fixture->sessions, session);
+        const unsigned lingering = twd_sessions_count(fixture->sessions).lingering;
+        assert_int_equal(lingering, i < 3 ? i : 3);
+    }
+    assert_int_equal(twd_sessions_count(fixture->sessions).ended, 17);
+}
+
+static void the_same_four_tuple_is_refused_unless_its_session_was_stopped(void **state)
+{
+    struct fixture *fixture = *state;
+    struct twd_session *session = ask(fixture, 7);
+    assert_non_null(session);
+    assert_port_refused(fixture, 7, TWD_REFUSE_DUPLICATE);
+    wait_for(&fixture->ready, 1);
+    twd_sessions_start(fixture->sessions, session);
+    wait_for(&fixture->started, 1);
+    assert_port_refused(fixture, 7, TWD_REFUSE_DUPLICATE);
+    twd_sessions_stop(fixture->sessions, session);
+
+    /* Another client cannot push it out. */
+    fixture->config->third_party = true;
+    become(fixture, "127.0.0.2");
+    struct tw_request request = a_request(7);
+    memcpy(request.sender_address, "\x7f\0\0\1", 4);
+    assert_refused(fixture, &request, TWD_REFUSE_DUPLICATE);
+    become(fixture, "127.0.0.1");
+    assert_non_null(ask(fixture, 7));
+    assert_int_equal(twd_sessions_count(fixture->sessions).lingering, 0);
+}
+
+static void addresses_are_checked(void **state)
+{
+    struct fixture *fixture = *state;
+    struct tw_request request = a_request(1);
+    memcpy(request.sender_address, "\x7f\0\0\2", 4);
+    assert_refused(fixture, &request, TWD_REFUSE_SENDER_ADDRESS);
+    fixture->config->third_party = true;
+    enum twd_refusal refusal;
+    assert_non_null(twd_sessions_request(fixture->sessions, &request, &fixture->asker, &refusal));
+
+    static const uint8_t strangers[][4] = {
+        {192, 0, 2, 1}, {224, 0, 0, 1}, {255, 255, 255, 255}, {127, 0, 0, 2}, /* not bound */
+    };
+    request = a_request(2);
+    for (size_t i = 0; i < sizeof(strangers) / sizeof(strangers[0]); i++) {
+        memcpy(request.receiver_address, strangers[i], 4);
+        assert_refused(fixture, &request, TWD_REFUSE_RECEIVER_ADDRESS);
+    }
+    request = a_request(3);
+    request.ipvn = 6;
+    assert_refused(fixture, &request, TWD_REFUSE_FAMILY);
+    request.sender_address[15] = 1;
+    assert_refused(fixture, &request, TWD_REFUSE_FAMILY);
+    request.receiver_address[15] = 1; /* ::1 is ours, but no test socket is there */
+    assert_refused(fixture, &request, TWD_REFUSE_RECEIVER_ADDRESS);
+}
+
+static void sids_are_unique_and_hold_the_time(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->config->max_sessions = 0;
+    fixture->config->max_sessions_per_client = 0;
+    GHashTable *seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    uint64_t last = 0;
+    for (uint16_t port = 1; port <= 2000; port++) {
+        const struct twd_session *session = ask(fixture, port);
+        assert_non_null(session);
+        assert_int_equal(strlen(session->sid_text), 32);
+        assert_true(g_hash_table_add(seen, g_strdup(session->sid_text)));
+        const uint64_t time = tw_get64(session->sid + 4);
+        assert_true(time > last);
+        last = time;
+    }
+    g_hash_table_unref(seen);
+}
+
+int main(void)
+{
+#define CASE(name) cmocka_unit_test_setup_teardown(name, make, destroy)
+    const struct CMUnitTest tests[] = {
+        CASE(a_session_goes_through_its_states),
+        CASE(a_session_without_packets_ends_by_itself),
+        CASE(orders_that_cross_the_end_are_harmless),
+        CASE(limits_are_told_apart),
+        CASE(lingering_sessions_are_bounded),
+        CASE(the_same_four_tuple_is_refused_unless_its_session_was_stopped),
+        CASE(addresses_are_checked),
+        CASE(sids_are_unique_and_hold_the_time),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
