@@ -1,0 +1,119 @@
+/* Wording of a target's state changes; see news.h. */
+#include "collectd-plugin/news.h"
+
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "lib/client.h"
+#include "lib/sys/socket.h"
+#include "lib/time.h"
+#include "lib/wire.h"
+
+enum { WHY = 160, SPAN = 32 };
+
+/* Two units are enough: "42 s", "3 min 20 s", "2 h 5 min", "3 d 4 h". */
+static void format_span(int64_t ns, char text[SPAN])
+{
+    const long long s = ns > 0 ? ns / TW_NS_PER_S : 0;
+    if (s < 60)
+        snprintf(text, SPAN, "%lld s", s);
+    else if (s < 3600)
+        snprintf(text, SPAN, "%lld min %lld s", s / 60, s % 60);
+    else if (s < 86400)
+        snprintf(text, SPAN, "%lld h %lld min", s / 3600, s % 3600 / 60);
+    else
+        snprintf(text, SPAN, "%lld d %lld h", s / 86400, s % 86400 / 3600);
+}
+
+/* The names of the states, but for two that are no adjectives. */
+static const char *state_word(enum tw_probe_state state)
+{
+    if (state == TW_PROBE_NAME)
+        return "unresolved";
+    if (state == TW_PROBE_KEY)
+        return "refusing our key";
+    return tw_probe_state_name(state);
+}
+
+static void explain_control(const struct tw_measurement *m, char why[WHY])
+{
+    const char *failure = tw_client_failure_text(m->trouble.failure);
+    const char *step = tw_client_step_name(m->trouble.step);
+    if (m->trouble.failure == TW_CLIENT_REFUSED)
+        snprintf(why, WHY, "%s at step %s: Accept %u, %s", failure, step, m->trouble.accept,
+                 tw_accept_text(m->trouble.accept));
+    else
+        snprintf(why, WHY, "%s at step %s", failure, step);
+}
+
+/* What failed, in words. */
+static void explain(const struct tw_target *target, const struct tw_measurement *m, char why[WHY])
+{
+    const struct tw_settings *s = target->settings;
+    char remote[TW_ADDRESS_TEXT];
+    tw_address_format(&m->remote, true, remote);
+    if (m->state == TW_PROBE_OK) {
+        char local[TW_ADDRESS_TEXT];
+        snprintf(why, WHY, "replies from %s to %s", remote,
+                 tw_address_format(&m->local, true, local));
+    } else if (m->state == TW_PROBE_NAME)
+        snprintf(why, WHY, "cannot resolve \"%.64s\": %s", s->host,
+                 m->trouble.error != 0 ? gai_strerror(m->trouble.error) : "no answer in time");
+    else if (m->trouble.valid)
+        explain_control(m, why);
+    else if (m->trouble.error != 0) /* constant texts for every errno that connect() knows */
+        snprintf(why, WHY, "cannot connect to \"%.64s\" TCP port %u: %s", s->host, s->port,
+                 strerror(m->trouble.error));
+    else if (!m->session)
+        snprintf(why, WHY, "no control connection to \"%.64s\" TCP port %u in time", s->host,
+                 s->port);
+    else if (m->summary.sent == 0)
+        snprintf(why, WHY, "no test packet could be sent to %s", remote);
+    else
+        snprintf(why, WHY, "no reply to %u test packets to %s", m->summary.sent, remote);
+}
+
+enum tw_news_kind tw_news_state(struct tw_news *news, const struct tw_target *target,
+                                const struct tw_measurement *measurement, char text[TW_NEWS_TEXT])
+{
+    const struct tw_news before = *news;
+    if (before.known && before.state == measurement->state)
+        return TW_NEWS_NONE;
+    news->known = true;
+    news->state = measurement->state;
+    news->since = measurement->begun;
+
+    char why[WHY];
+    explain(target, measurement, why);
+    const char *state = state_word(measurement->state);
+    if (before.known) {
+        char span[SPAN];
+        format_span(measurement->begun.ns - before.since.ns, span);
+        snprintf(text, TW_NEWS_TEXT, "target \"%s\" is %s after %s %s: %s", target->instance, state,
+                 span, state_word(before.state), why);
+    } else {
+        snprintf(text, TW_NEWS_TEXT, "target \"%s\" is %s: %s", target->instance, state, why);
+    }
+    if (measurement->state != TW_PROBE_OK)
+        return TW_NEWS_FAILURE;
+    return before.known ? TW_NEWS_OKAY : TW_NEWS_FIRST;
+}
+
+bool tw_news_copied_numbers(struct tw_news *news, const struct tw_target *target,
+                            const struct tw_measurement *measurement, char text[TW_NEWS_TEXT])
+{
+    enum { ENOUGH = 3 };
+    const struct tw_summary *s = &measurement->summary;
+    if (s->reflector_counts)
+        news->counts = true;
+    /* packets missing at the end of a session say nothing about numbers */
+    const bool gap = s->direction_known && s->lost_forward + s->lost_reverse > 0;
+    if (news->counts || !gap || news->gaps >= ENOUGH || ++news->gaps < ENOUGH)
+        return false;
+    snprintf(text, TW_NEWS_TEXT,
+             "target \"%s\": loss in three intervals, and the reflector never used a number of its "
+             "own: if it copies the sender's, loss by direction is wrong and wants Stateful false",
+             target->instance);
+    return true;
+}

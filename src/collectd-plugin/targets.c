@@ -1,0 +1,392 @@
+/* Blocks and defaults become targets; see targets.h. Every check that needs more than one option is
+ * here, and the wording of all messages. */
+#include "collectd-plugin/targets.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/sys/socket.h"
+#include "lib/time.h"
+
+enum { LINE = 768 }; /* collectd cuts its log lines at 1024 */
+
+void tw_targets_init(struct tw_targets *targets)
+{
+    *targets = (struct tw_targets){0};
+    tw_settings_init(&targets->defaults);
+}
+
+void tw_targets_free(struct tw_targets *targets)
+{
+    for (size_t i = 0; i < targets->block_count; i++)
+        free(targets->blocks[i].name);
+    for (size_t i = 0; i < targets->message_count; i++)
+        free(targets->messages[i]);
+    free(targets->blocks);
+    free(targets->targets);
+    free(targets->messages);
+    tw_targets_init(targets);
+}
+
+/* Room for one more; NULL keeps what there was. */
+static void *grow(struct tw_targets *targets, void *array, size_t count, size_t *room, size_t size)
+{
+    if (count < *room)
+        return array;
+    const size_t more = *room == 0 ? 8 : 2 * *room;
+    void *grown = realloc(array, more * size);
+    if (grown == NULL)
+        targets->no_memory = true;
+    else
+        *room = more;
+    return grown;
+}
+
+/* `block` NULL: the plugin level. */
+static void complain(struct tw_targets *targets, struct tw_target_block *block, const char *format,
+                     ...) __attribute__((format(printf, 3, 4)));
+
+static void complain(struct tw_targets *targets, struct tw_target_block *block, const char *format,
+                     ...)
+{
+    const struct tw_option_value name = {.kind = TW_VALUE_STRING,
+                                         .string = block == NULL ? NULL : block->name};
+    char text[TW_OPTION_TEXT] = "", line[LINE];
+    if (name.string != NULL)
+        tw_option_format(&name, 1, text);
+    int used;
+    if (block == NULL)
+        used = snprintf(line, sizeof line, "<Plugin twamp>: ");
+    else if (block->shortcut)
+        used = snprintf(line, sizeof line, "<Plugin twamp>: Host %s: ", text);
+    else
+        used = snprintf(line, sizeof line, "<Target%s%s>: ", text[0] == '\0' ? "" : " ", text);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line + used, sizeof line - (size_t)used, format, arguments);
+    va_end(arguments);
+
+    if (block != NULL)
+        block->errors++;
+    char **messages = grow(targets, targets->messages, targets->message_count,
+                           &targets->message_room, sizeof *messages);
+    if (messages == NULL)
+        return;
+    targets->messages = messages;
+    char *copy = strdup(line);
+    if (copy == NULL)
+        targets->no_memory = true;
+    else
+        targets->messages[targets->message_count++] = copy;
+}
+
+static struct tw_target_block *add_block(struct tw_targets *targets, const char *name)
+{
+    struct tw_target_block *blocks =
+        grow(targets, targets->blocks, targets->block_count, &targets->block_room, sizeof *blocks);
+    if (blocks == NULL)
+        return NULL;
+    targets->blocks = blocks;
+    struct tw_target_block *block = &blocks[targets->block_count];
+    *block = (struct tw_target_block){0};
+    tw_settings_init(&block->settings);
+    if (name != NULL) {
+        block->name = strdup(name);
+        if (block->name == NULL) {
+            targets->no_memory = true;
+            return NULL;
+        }
+    }
+    targets->block_count++;
+    return block;
+}
+
+static struct tw_target_block *current(struct tw_targets *targets)
+{
+    return targets->block_count == 0 ? NULL : &targets->blocks[targets->block_count - 1];
+}
+
+static void set_option(struct tw_targets *targets, struct tw_target_block *block, const char *name,
+                       const struct tw_option_value *values, size_t count)
+{
+    const enum tw_option option = tw_option_find(name);
+    if (option == TW_OPTION_END) {
+        complain(targets, block, "unknown option \"%.64s\": did you mean \"%s\"?", name,
+                 tw_option_nearest(name, block == NULL));
+        return;
+    }
+    struct tw_settings *settings = block == NULL ? &targets->defaults : &block->settings;
+    char why[TW_OPTION_TEXT];
+    if (tw_option_set(settings, option, values, count, why))
+        return;
+    char text[TW_OPTION_TEXT];
+    complain(targets, block, "%s%s%s: %s", tw_option_name(option), count == 0 ? "" : " ",
+             tw_option_format(values, count, text), why);
+}
+
+static void add_shortcut(struct tw_targets *targets, const struct tw_option_value *value)
+{
+    const char *name = value->kind == TW_VALUE_STRING ? value->string : NULL;
+    struct tw_target_block *block = add_block(targets, name);
+    if (block == NULL)
+        return;
+    char why[TW_OPTION_TEXT];
+    if (!tw_option_set(&block->settings, TW_OPTION_HOST, value, 1, why)) {
+        char text[TW_OPTION_TEXT];
+        block->errors++;
+        complain(targets, NULL, "Host %s: %s", tw_option_format(value, 1, text), why);
+    }
+    block->shortcut = true;
+}
+
+void tw_targets_default(struct tw_targets *targets, const char *option,
+                        const struct tw_option_value *values, size_t count)
+{
+    if (tw_option_find(option) != TW_OPTION_HOST) {
+        set_option(targets, NULL, option, values, count);
+        return;
+    }
+    if (count == 0)
+        complain(targets, NULL, "Host: a value is missing");
+    for (size_t i = 0; i < count; i++)
+        add_shortcut(targets, &values[i]);
+}
+
+void tw_targets_begin(struct tw_targets *targets, const struct tw_option_value *values,
+                      size_t count)
+{
+    const bool named = count == 1 && values[0].kind == TW_VALUE_STRING;
+    struct tw_target_block *block = add_block(targets, named ? values[0].string : NULL);
+    if (block != NULL && !named)
+        complain(targets, block, "needs one name in quotes: <Target \"fra-ams\">");
+}
+
+void tw_targets_option(struct tw_targets *targets, const char *option,
+                       const struct tw_option_value *values, size_t count)
+{
+    struct tw_target_block *block = current(targets);
+    if (block == NULL)
+        return; /* begin() found no memory */
+    const enum tw_option known = tw_option_find(option);
+    if (known != TW_OPTION_END && (block->settings.given & UINT32_C(1) << known) != 0) {
+        complain(targets, block, "option \"%s\" is given twice, once is enough",
+                 tw_option_name(known));
+        return;
+    }
+    set_option(targets, block, option, values, count);
+}
+
+void tw_targets_misplaced(struct tw_targets *targets, const char *name, bool in_target)
+{
+    struct tw_target_block *block = in_target ? current(targets) : NULL;
+    if (tw_option_find(name) != TW_OPTION_END)
+        complain(targets, block, "\"%.64s\" is an option, not a block", name);
+    else
+        complain(targets, block, "unknown block <%.64s>: did you mean \"%s\"?", name,
+                 tw_option_nearest(name, !in_target));
+}
+
+/* A whole session must fit: else the next interval would begin while packets are still under way.
+ */
+static bool check_fit(struct tw_targets *targets, struct tw_target_block *block)
+{
+    const struct tw_settings *s = &block->settings;
+    const int64_t sending_ns = s->count * s->packet_interval_ns;
+    if (sending_ns + s->timeout_ns < s->interval_ns)
+        return true;
+
+    char advice[96];
+    const int64_t room_ns = s->interval_ns - s->timeout_ns - 1;
+    const int64_t most = room_ns < 0 ? 0 : room_ns / s->packet_interval_ns;
+    if (most > 0)
+        snprintf(advice, sizeof advice, "at most Count %lld fits", (long long)most);
+    else
+        snprintf(advice, sizeof advice, "no Count fits, make Interval longer");
+    const double second = (double)TW_NS_PER_S;
+    complain(targets, block,
+             "Count %u x PacketInterval %g s + Timeout %g s = %g s must be below Interval %g s: %s",
+             s->count, (double)s->packet_interval_ns / second, (double)s->timeout_ns / second,
+             (double)(sending_ns + s->timeout_ns) / second, (double)s->interval_ns / second,
+             advice);
+    return false;
+}
+
+static const char *family_name(unsigned family)
+{
+    return family == 4 ? "IPv4" : "IPv6";
+}
+
+/* Addresses that exclude each other would only show as a name that cannot be resolved. */
+static bool check_families(struct tw_targets *targets, struct tw_target_block *block)
+{
+    const struct tw_settings *s = &block->settings;
+    const unsigned source = s->source.family;
+    if (s->family != 0 && source != 0 && source != s->family) {
+        complain(targets, block, "SourceAddress is an %s address, but AddressFamily is \"ipv%u\"",
+                 family_name(source), s->family);
+        return false;
+    }
+    struct tw_address host;
+    if (!tw_address_parse(s->host, &host))
+        return true;
+    const unsigned wanted = s->family != 0 ? s->family : source;
+    if (wanted == 0 || wanted == host.family)
+        return true;
+    complain(targets, block, "Host \"%.64s\" is an %s address, but %s asks for %s", s->host,
+             family_name(host.family), s->family != 0 ? "AddressFamily" : "SourceAddress",
+             family_name(wanted));
+    return false;
+}
+
+static bool check_name(struct tw_targets *targets, struct tw_target_block *block)
+{
+    const char *name = block->name;
+    if (name[0] == '\0') {
+        complain(targets, block, "the name is empty");
+        return false;
+    }
+    for (const char *c = name; *c != '\0'; c++) {
+        if ((unsigned char)*c < ' ' || *c == 0x7f) {
+            complain(targets, block, "the name must not contain control characters");
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool check_source_ports(struct tw_targets *targets, struct tw_target_block *block)
+{
+    const struct tw_settings *s = &block->settings;
+    const uint32_t last =
+        s->class_count == 0 ? s->source_port : s->source_port + s->class_count - 1;
+    if (s->source_port == 0 || last <= UINT16_MAX)
+        return true;
+    complain(targets, block,
+             "SourcePort %u: each of the %u classes needs a port, %u is the highest possible",
+             s->source_port, s->class_count, UINT16_MAX + 1 - s->class_count);
+    return false;
+}
+
+/* Bad values that came down from the plugin level; they were named there. */
+static void check_inherited(struct tw_targets *targets, struct tw_target_block *block, uint32_t own)
+{
+    for (unsigned i = 0; i < TW_OPTION_END; i++) {
+        const uint32_t bit = UINT32_C(1) << i;
+        if ((block->settings.bad & bit) != 0 && (own & bit) == 0)
+            complain(targets, block, "skipped, \"%s\" of <Plugin twamp> is bad and not set here",
+                     tw_option_name((enum tw_option)i));
+    }
+}
+
+static bool check_block(struct tw_targets *targets, struct tw_target_block *block,
+                        int64_t interval_ns)
+{
+    const uint32_t own = block->settings.given;
+    tw_settings_inherit(&block->settings, &targets->defaults);
+    if (block->settings.interval_ns == 0)
+        block->settings.interval_ns = interval_ns;
+    check_inherited(targets, block, own);
+    if ((own & UINT32_C(1) << TW_OPTION_HOST) == 0)
+        complain(targets, block, "option \"Host\" is missing");
+    return block->errors == 0 && check_name(targets, block) && check_families(targets, block) &&
+           check_source_ports(targets, block) && check_fit(targets, block);
+}
+
+/* False when the name is too long. Slashes become '_' here, as collectd would do later, so that
+ * equal names are found. */
+static bool name_instance(const struct tw_target_block *block, bool classes, uint8_t class,
+                          char instance[TW_INSTANCE_SIZE])
+{
+    char text[TW_CLASS_TEXT];
+    const int n = snprintf(instance, TW_INSTANCE_SIZE, "%s%s%s", block->name, classes ? "-" : "",
+                           classes ? tw_class_format(class, text) : "");
+    for (char *c = instance; *c != '\0'; c++) {
+        if (*c == '/')
+            *c = '_';
+    }
+    return n >= 0 && n < TW_INSTANCE_SIZE;
+}
+
+/* Names in use: open addressing, twice as many cells as names. */
+struct names {
+    const char **cells;
+    size_t mask;
+};
+
+static bool names_init(struct names *names, size_t count)
+{
+    size_t cells = 16;
+    while (cells < 2 * count)
+        cells *= 2;
+    names->cells = calloc(cells, sizeof *names->cells);
+    names->mask = cells - 1;
+    return names->cells != NULL;
+}
+
+/* Where `name` is or belongs. */
+static const char **names_find(const struct names *names, const char *name)
+{
+    uint32_t hash = UINT32_C(2166136261); /* FNV-1a */
+    for (const char *c = name; *c != '\0'; c++)
+        hash = (hash ^ (unsigned char)*c) * UINT32_C(16777619);
+    size_t i = hash & names->mask;
+    while (names->cells[i] != NULL && strcmp(names->cells[i], name) != 0)
+        i = (i + 1) & names->mask;
+    return &names->cells[i];
+}
+
+/* All classes of a block or none. */
+static void add_targets(struct tw_targets *targets, struct tw_target_block *block,
+                        struct names *names)
+{
+    const struct tw_settings *s = &block->settings;
+    const uint32_t classes = s->class_count == 0 ? 1 : s->class_count;
+    struct tw_target *added = &targets->targets[targets->count];
+    for (uint32_t i = 0; i < classes; i++) {
+        const uint8_t class = s->class_count == 0 ? 0 : s->classes[i];
+        added[i] = (struct tw_target){
+            .settings = s,
+            .source_port = s->source_port == 0 ? 0 : (uint16_t)(s->source_port + i),
+            .dscp = tw_class_dscp(class),
+        };
+        if (!name_instance(block, classes > 1, class, added[i].instance)) {
+            complain(targets, block, "the name is too long: with its class at most %d characters",
+                     TW_INSTANCE_SIZE - 1);
+            return;
+        }
+        if (*names_find(names, added[i].instance) != NULL) {
+            complain(targets, block,
+                     "another target is already called \"%s\": both would write the same series, "
+                     "rename one",
+                     added[i].instance);
+            return;
+        }
+    }
+    for (uint32_t i = 0; i < classes; i++)
+        *names_find(names, added[i].instance) = added[i].instance;
+    targets->count += classes;
+}
+
+void tw_targets_finish(struct tw_targets *targets, int64_t interval_ns)
+{
+    size_t most = 0;
+    for (size_t i = 0; i < targets->block_count; i++) {
+        struct tw_target_block *block = &targets->blocks[i];
+        if (check_block(targets, block, interval_ns))
+            most += block->settings.class_count == 0 ? 1 : block->settings.class_count;
+    }
+    struct names names = {0};
+    targets->targets = calloc(most == 0 ? 1 : most, sizeof *targets->targets);
+    if (targets->targets == NULL || !names_init(&names, most)) {
+        targets->no_memory = true;
+        return;
+    }
+    for (size_t i = 0; i < targets->block_count; i++) {
+        if (targets->blocks[i].errors == 0)
+            add_targets(targets, &targets->blocks[i], &names);
+        targets->skipped += targets->blocks[i].errors != 0;
+    }
+    free(names.cells);
+}

@@ -1,0 +1,297 @@
+"""Network namespaces, real programs and their results, for the net tests.
+
+Everything lives in namespaces and directories of this process's own and ends with it. The programs
+under test come from the build directory in TWAMP_BUILD; collectd, carbon and tshark are the
+distribution's. A test that cannot run here exits 77 and says why.
+"""
+
+import atexit
+import glob
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+BUILD = os.environ.get("TWAMP_BUILD", os.getcwd())
+SERVER = os.path.join(BUILD, "twamp-server")
+PLUGIN = os.path.join(BUILD, ".libs", "twamp.so")
+COLLECTD = "/usr/sbin/collectd"
+
+
+def skip(reason):
+    print(f"skipped: {reason}")
+    sys.exit(77)
+
+
+def require(*programs):
+    """Skips the test unless it runs as root and all programs are installed."""
+    if os.geteuid() != 0:
+        skip("needs root, for network namespaces")
+    for program in ("ip", *programs):
+        if shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None:
+            skip(f"{program} is not installed")
+    for built in (SERVER, PLUGIN):
+        if not os.path.exists(built):
+            skip(f"{built} is not built (set TWAMP_BUILD to the build directory)")
+
+
+def run(*command, check=True, **more):
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **more)
+    if check and done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}\n"
+                           f"{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def wait_for(what, condition, seconds=20.0):
+    """Polls until condition() is true and returns its value; fails after so many seconds."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise RuntimeError(f"waited {seconds:g} s in vain for {what}")
+        time.sleep(0.05)
+
+
+class Checks:
+    """Named checks, one line each, and the closing count."""
+
+    def __init__(self):
+        self.passed = self.failed = 0
+
+    def ok(self, condition, name, detail=""):
+        if condition:
+            self.passed += 1
+            print(f"ok - {name}", flush=True)
+        else:
+            self.failed += 1
+            print(f"not ok - {name}" + (f": {detail}" if detail else ""), flush=True)
+        return bool(condition)
+
+    def close(self):
+        print(f"{self.passed} passed, {self.failed} failed", flush=True)
+        sys.exit(1 if self.failed or not self.passed else 0)
+
+
+class Lab:
+    """A directory, namespaces and processes that end with the test."""
+
+    def __init__(self, name):
+        self.tag = f"{name}-{os.getpid()}"
+        self.directory = tempfile.mkdtemp(prefix=f"twamp-{name}-")
+        os.chmod(self.directory, 0o755)
+        self.processes = []
+        self.namespaces = []
+        atexit.register(self.close)
+
+    def path(self, *parts):
+        return os.path.join(self.directory, *parts)
+
+    def write(self, name, text):
+        with open(self.path(name), "w", encoding="utf-8") as file:
+            file.write(text)
+        return self.path(name)
+
+    def read(self, name):
+        try:
+            with open(self.path(name), encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def namespace(self, name):
+        full = f"{self.tag}-{name}"
+        run("ip", "netns", "add", full)
+        self.namespaces.append(full)
+        run("ip", "-n", full, "link", "set", "lo", "up")
+        return full
+
+    @staticmethod
+    def cable(left, left_if, right, right_if):
+        """A veth pair between two namespaces. Checksums are always complete on it, so that a relay
+        and a capture see what a real wire would carry."""
+        run("ip", "-n", left, "link", "add", left_if, "type", "veth", "peer", "name", right_if,
+            "netns", right)
+        for namespace, interface in ((left, left_if), (right, right_if)):
+            run("ip", "netns", "exec", namespace, "ethtool", "-K", interface, "tx", "off", "rx",
+                "off", "gro", "off", "gso", "off", "tso", "off", check=False)
+            run("ip", "-n", namespace, "link", "set", interface, "up")
+
+    @staticmethod
+    def address(namespace, interface, *addresses):
+        for address in addresses:
+            extra = ("nodad",) if ":" in address else ()
+            run("ip", "-n", namespace, "address", "add", address, "dev", interface, *extra)
+
+    def start(self, namespace, *command, log, env=None):
+        """Starts a program in a namespace, its output in the file `log`."""
+        full = (("ip", "netns", "exec", namespace) if namespace else ()) + command
+        with open(self.path(log), "ab") as output:
+            process = subprocess.Popen(full, stdin=subprocess.DEVNULL, stdout=output,
+                                       stderr=output, env={**os.environ, **(env or {})},
+                                       cwd=self.directory)
+        self.processes.append(process)
+        return process
+
+    def stop(self, process, how=signal.SIGTERM, seconds=20):
+        """Ends a program and returns its exit status; None if it had to be killed."""
+        if process.poll() is None:
+            process.send_signal(how)
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            status = None
+        if process in self.processes:
+            self.processes.remove(process)
+        return status
+
+    def close(self):
+        for process in list(reversed(self.processes)):
+            self.stop(process, seconds=5)
+        for namespace in self.namespaces:
+            run("ip", "netns", "delete", namespace, check=False)
+        self.namespaces = []
+        if os.environ.get("TWAMP_KEEP"):
+            print(f"kept: {self.directory}")
+        else:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def server(self, namespace, config="", log="server.log"):
+        """Starts twamp-server with this configuration and waits until it is ready."""
+        self.write("twamp-server.conf",
+                   f"status_socket = {self.path('status')}\n{config}")
+        size = len(self.read(log))
+        process = self.start(namespace, SERVER, "-c", self.path("twamp-server.conf"), log=log)
+
+        def ready():
+            if process.poll() is not None:
+                raise RuntimeError(f"twamp-server ended: {self.read(log)[size:]}")
+            return "ready control=" in self.read(log)[size:]
+
+        wait_for("twamp-server to be ready", ready)
+        return process
+
+    def status(self):
+        return json.loads(run(SERVER, f"--status={self.path('status')}"))
+
+    def collectd(self, namespace, plugin_config, interval=1, log="collectd.log",
+                 graphite_port=None, prometheus_port=None):
+        """Starts a stock collectd with twamp.so, csv and rrdtool (and, if asked for,
+        write_graphite and write_prometheus), its data below csv/ and rrd/."""
+        plugins = self.path("plugins")
+        os.makedirs(plugins, exist_ok=True)
+        wanted = ["logfile", "csv", "rrdtool"]
+        wanted += ["write_graphite"] if graphite_port else []
+        wanted += ["write_prometheus"] if prometheus_port else []
+        stock = glob.glob("/usr/lib*/collectd") + glob.glob("/usr/lib/*/collectd")
+        for plugin in wanted:
+            # collectd refuses symbolic links.
+            shutil.copy(os.path.join(stock[0], f"{plugin}.so"), plugins)
+        shutil.copy(PLUGIN, plugins)
+        config = f"""
+Hostname "probe"
+FQDNLookup false
+BaseDir "{self.directory}"
+PIDFile "{self.path('collectd.pid')}"
+PluginDir "{plugins}"
+TypesDB "/usr/share/collectd/types.db"
+Interval {interval}
+LoadPlugin logfile
+<Plugin logfile>
+  LogLevel info
+  File STDERR
+  Timestamp true
+  PrintSeverity true
+</Plugin>
+LoadPlugin csv
+<Plugin csv>
+  DataDir "{self.path('csv')}"
+  StoreRates false
+</Plugin>
+LoadPlugin rrdtool
+<Plugin rrdtool>
+  DataDir "{self.path('rrd')}"
+  CacheTimeout 0
+  CacheFlush 1
+  CreateFilesAsync false
+</Plugin>
+"""
+        if graphite_port:
+            config += f"""
+LoadPlugin write_graphite
+<Plugin write_graphite>
+  <Node "local">
+    Host "127.0.0.1"
+    Port "{graphite_port}"
+    Protocol "tcp"
+    StoreRates false
+    EscapeCharacter "_"
+  </Node>
+</Plugin>
+"""
+        if prometheus_port:
+            config += f"""
+LoadPlugin write_prometheus
+<Plugin write_prometheus>
+  Host "127.0.0.1"
+  Port "{prometheus_port}"
+</Plugin>
+"""
+        config += plugin_config
+        name = self.write("collectd.conf", config)
+        return self.start(namespace, COLLECTD, "-f", "-C", name, log=log, env=sanitizer_env())
+
+    def csv(self, instance, value):
+        """[(time, value)] of one series, oldest first; NaN where it was unknown."""
+        rows = []
+        for name in sorted(glob.glob(self.path("csv", "probe", f"twamp-{instance}",
+                                               f"{value}-[0-9]*"))):
+            with open(name, encoding="ascii") as file:
+                for line in file.readlines()[1:]:
+                    fields = line.strip().split(",")
+                    if line.endswith("\n") and len(fields) == 2:
+                        rows.append((float(fields[0]), float(fields[1])))
+        return rows
+
+    def values(self, instance, value):
+        return [row[1] for row in self.csv(instance, value)]
+
+    def wait_results(self, instance, count, seconds=60):
+        """Waits until so many intervals of a target have been written."""
+        wait_for(f"{count} results of {instance}",
+                 lambda: len(self.csv(instance, "gauge-state")) >= count, seconds)
+
+    def rrd_values(self, instance, value, start):
+        """What rrdtool holds since `start`, unknown values left out."""
+        name = self.path("rrd", "probe", f"twamp-{instance}", f"{value}.rrd")
+        out = run("rrdtool", "fetch", name, "AVERAGE", "-s", str(int(start)))
+        found = re.findall(r"^\d+: (\S+)$", out, re.M)
+        return [float(text) for text in found if "nan" not in text]
+
+
+def sanitizer_env():
+    """A sanitized plugin needs its run-time library before everything else in collectd."""
+    linked = run("ldd", PLUGIN)
+    found = re.findall(r"=> (\S*lib(?:asan|tsan|ubsan)\.so\S*)", linked)
+    if not found:
+        return {}
+    options = os.environ.get("ASAN_OPTIONS", "")
+    return {"LD_PRELOAD": " ".join(found),
+            "ASAN_OPTIONS": options + ":" + "detect_leaks=0:abort_on_error=1"}
+
+
+def http_get(namespace, url):
+    """Fetches from inside a namespace, whose loopback is its own."""
+    return run("ip", "netns", "exec", namespace, sys.executable, "-c",
+               "import sys, urllib.request;"
+               "sys.stdout.write(urllib.request.urlopen(sys.argv[1], timeout=5)"
+               ".read().decode())", url)

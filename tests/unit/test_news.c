@@ -1,0 +1,253 @@
+/* collectd-plugin/news.h and queue.h: what is said of a target, once and in words; and that results
+ * wait in order, the oldest giving way. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <netdb.h>
+#include <string.h>
+
+#include "collectd-plugin/news.h"
+#include "collectd-plugin/queue.h"
+#include "lib/time.h"
+
+static struct tw_settings settings;
+static struct tw_target target;
+
+static int set_up(void **state)
+{
+    (void)state;
+    tw_settings_init(&settings);
+    strcpy(settings.host, "ams1.example.net");
+    target = (struct tw_target){.settings = &settings, .instance = "fra-ams"};
+    return 0;
+}
+
+static struct tw_measurement result(enum tw_probe_state state, int64_t begun_s)
+{
+    struct tw_measurement m = {
+        .state = state,
+        .session = state == TW_PROBE_OK,
+        .begun = {begun_s * TW_NS_PER_S},
+        .remote = {.octets = {192, 0, 2, 1}, .port = 863, .family = 4},
+        .local = {.octets = {192, 0, 2, 9}, .port = 20001, .family = 4},
+    };
+    m.summary.sent = state == TW_PROBE_OK ? 10 : 0;
+    m.summary.received = m.summary.sent;
+    return m;
+}
+
+/* What is said when the first result is `m`. */
+static void first_is(const struct tw_measurement *m, enum tw_news_kind kind, const char *text)
+{
+    struct tw_news news = {0};
+    char said[TW_NEWS_TEXT] = "";
+    assert_int_equal(tw_news_state(&news, &target, m, said), kind);
+    assert_string_equal(said, text);
+}
+
+static void the_first_good_result_names_both_addresses(void **state)
+{
+    (void)state;
+    const struct tw_measurement m = result(TW_PROBE_OK, 0);
+    first_is(&m, TW_NEWS_FIRST,
+             "target \"fra-ams\" is ok: replies from 192.0.2.1:863 to 192.0.2.9:20001");
+}
+
+static void a_failure_says_what_failed(void **state)
+{
+    (void)state;
+    struct tw_measurement m = result(TW_PROBE_UNREACHABLE, 0);
+    first_is(&m, TW_NEWS_FAILURE,
+             "target \"fra-ams\" is unreachable: no control connection to \"ams1.example.net\" TCP "
+             "port 862 in time");
+    m.trouble.error = ECONNREFUSED;
+    first_is(&m, TW_NEWS_FAILURE,
+             "target \"fra-ams\" is unreachable: cannot connect to \"ams1.example.net\" TCP port "
+             "862: Connection refused");
+
+    m = result(TW_PROBE_REFUSED, 0);
+    m.trouble.valid = true;
+    m.trouble.failure = TW_CLIENT_REFUSED;
+    m.trouble.step = TW_CLIENT_STEP_REQUEST;
+    m.trouble.accept = 5;
+    struct tw_news news = {0};
+    char said[TW_NEWS_TEXT];
+    assert_int_equal(tw_news_state(&news, &target, &m, said), TW_NEWS_FAILURE);
+    assert_non_null(strstr(said, "is refused: the server refused at step request: Accept 5, "));
+    m.trouble.failure = TW_CLIENT_MODES_ZERO;
+    m.trouble.step = TW_CLIENT_STEP_GREETING;
+    first_is(
+        &m, TW_NEWS_FAILURE,
+        "target \"fra-ams\" is refused: the server refuses service (Modes 0) at step greeting");
+
+    m = result(TW_PROBE_SILENT, 0);
+    m.trouble.valid = true;
+    m.trouble.failure = TW_CLIENT_TIMED_OUT;
+    m.trouble.step = TW_CLIENT_STEP_START;
+    first_is(&m, TW_NEWS_FAILURE, "target \"fra-ams\" is silent: no answer in time at step start");
+    m.trouble.valid = false;
+    m.session = true;
+    m.summary.sent = 10;
+    first_is(&m, TW_NEWS_FAILURE,
+             "target \"fra-ams\" is silent: no reply to 10 test packets to 192.0.2.1:863");
+    m.summary.sent = 0;
+    first_is(&m, TW_NEWS_FAILURE,
+             "target \"fra-ams\" is silent: no test packet could be sent to 192.0.2.1:863");
+
+    m = result(TW_PROBE_NAME, 0);
+    m.trouble.error = EAI_NONAME;
+    first_is(&m, TW_NEWS_FAILURE,
+             "target \"fra-ams\" is unresolved: cannot resolve \"ams1.example.net\": Name or "
+             "service not "
+             "known");
+    m.trouble.error = 0;
+    first_is(
+        &m, TW_NEWS_FAILURE,
+        "target \"fra-ams\" is unresolved: cannot resolve \"ams1.example.net\": no answer in time");
+}
+
+static void a_change_is_said_once_with_its_span(void **state)
+{
+    (void)state;
+    struct tw_news news = {0};
+    char said[TW_NEWS_TEXT];
+    const struct {
+        enum tw_probe_state state;
+        int64_t begun_s;
+        enum tw_news_kind kind;
+        const char *start;
+    } course[] = {
+        {TW_PROBE_OK, 100, TW_NEWS_FIRST, "target \"fra-ams\" is ok: "},
+        {TW_PROBE_OK, 110, TW_NEWS_NONE, ""},
+        {TW_PROBE_SILENT, 142, TW_NEWS_FAILURE, "target \"fra-ams\" is silent after 42 s ok: "},
+        {TW_PROBE_SILENT, 200, TW_NEWS_NONE, ""},
+        {TW_PROBE_UNREACHABLE, 342, TW_NEWS_FAILURE,
+         "target \"fra-ams\" is unreachable after 3 min 20 s silent: "},
+        {TW_PROBE_OK, 7842, TW_NEWS_OKAY,
+         "target \"fra-ams\" is ok after 2 h 5 min unreachable: replies"},
+        {TW_PROBE_OK, 7852, TW_NEWS_NONE, ""},
+        {TW_PROBE_NAME, 7842 + 273600, TW_NEWS_FAILURE,
+         "target \"fra-ams\" is unresolved after 3 d 4 h ok: cannot resolve"},
+    };
+    for (size_t i = 0; i < sizeof course / sizeof course[0]; i++) {
+        const struct tw_measurement m = result(course[i].state, course[i].begun_s);
+        said[0] = '\0';
+        assert_int_equal(tw_news_state(&news, &target, &m, said), course[i].kind);
+        assert_memory_equal(said, course[i].start, strlen(course[i].start));
+    }
+}
+
+static void the_longest_names_fit_or_are_cut(void **state)
+{
+    (void)state;
+    memset(settings.host, 'h', sizeof settings.host - 1);
+    memset(target.instance, 'i', sizeof target.instance - 1);
+    struct tw_news news = {0};
+    char said[TW_NEWS_TEXT];
+    struct tw_measurement m = result(TW_PROBE_NAME, 0);
+    m.trouble.error = EAI_NONAME;
+    (void)tw_news_state(&news, &target, &m, said);
+    assert_true(strlen(said) < TW_NEWS_TEXT);
+    assert_non_null(strstr(said, "Name or service not known"));
+}
+
+/* `lost` is (forward, reverse, undecided). */
+static struct tw_measurement lossy(uint32_t forward, uint32_t reverse, uint32_t undecided)
+{
+    struct tw_measurement m = result(TW_PROBE_OK, 0);
+    m.summary.direction_known = true;
+    m.summary.lost_forward = forward;
+    m.summary.lost_reverse = reverse;
+    m.summary.lost_undecided = undecided;
+    m.summary.lost = forward + reverse + undecided;
+    return m;
+}
+
+static void copied_numbers_are_named_once_after_three_losses(void **state)
+{
+    (void)state;
+    struct tw_news news = {0};
+    char said[TW_NEWS_TEXT] = "";
+    const struct tw_measurement none = lossy(0, 0, 0), tail = lossy(0, 0, 3), gap = lossy(0, 1, 0);
+    assert_false(tw_news_copied_numbers(&news, &target, &gap, said));
+    assert_false(tw_news_copied_numbers(&news, &target, &none, said));
+    assert_false(tw_news_copied_numbers(&news, &target, &gap, said));
+    assert_false(tw_news_copied_numbers(&news, &target, &tail, said));
+    assert_string_equal(said, "");
+    assert_true(tw_news_copied_numbers(&news, &target, &gap, said));
+    assert_non_null(strstr(said, "target \"fra-ams\": loss in three intervals"));
+    assert_non_null(strstr(said, "Stateful false"));
+    for (int i = 0; i < 10; i++)
+        assert_false(tw_news_copied_numbers(&news, &target, &gap, said));
+}
+
+static void a_reflector_that_counts_is_never_suspected(void **state)
+{
+    (void)state;
+    struct tw_news news = {0};
+    char said[TW_NEWS_TEXT];
+    const struct tw_measurement gap = lossy(0, 1, 0);
+    struct tw_measurement proof = lossy(1, 0, 0);
+    proof.summary.reflector_counts = true;
+    assert_false(tw_news_copied_numbers(&news, &target, &gap, said));
+    assert_false(tw_news_copied_numbers(&news, &target, &gap, said));
+    assert_false(tw_news_copied_numbers(&news, &target, &proof, said));
+    for (int i = 0; i < 10; i++)
+        assert_false(tw_news_copied_numbers(&news, &target, &gap, said));
+}
+
+static void nothing_is_suspected_where_directions_are_not_published(void **state)
+{
+    (void)state;
+    struct tw_news news = {0};
+    char said[TW_NEWS_TEXT];
+    struct tw_measurement gap = lossy(0, 0, 0);
+    gap.summary.direction_known = false;
+    gap.summary.lost = 3;
+    for (int i = 0; i < 10; i++)
+        assert_false(tw_news_copied_numbers(&news, &target, &gap, said));
+}
+
+static void results_wait_in_order_and_the_oldest_gives_way(void **state)
+{
+    (void)state;
+    struct tw_queue queue;
+    struct tw_queue_entry entry;
+    int user[5];
+    assert_int_equal(tw_queue_init(&queue, 3), 0);
+    assert_false(tw_queue_take(&queue, &entry));
+    for (int i = 0; i < 5; i++) {
+        const struct tw_measurement m = result(TW_PROBE_OK, i);
+        tw_queue_put(&queue, &user[i], &m);
+    }
+    assert_int_equal(tw_queue_dropped(&queue), 2);
+    for (int i = 2; i < 5; i++) {
+        assert_true(tw_queue_take(&queue, &entry));
+        assert_ptr_equal(entry.user, &user[i]);
+        assert_int_equal(entry.measurement.begun.ns, i * TW_NS_PER_S);
+    }
+    assert_false(tw_queue_take(&queue, &entry));
+    assert_int_equal(tw_queue_dropped(&queue), 2);
+    tw_queue_free(&queue);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(the_first_good_result_names_both_addresses, set_up),
+        cmocka_unit_test_setup(a_failure_says_what_failed, set_up),
+        cmocka_unit_test_setup(a_change_is_said_once_with_its_span, set_up),
+        cmocka_unit_test_setup(the_longest_names_fit_or_are_cut, set_up),
+        cmocka_unit_test_setup(copied_numbers_are_named_once_after_three_losses, set_up),
+        cmocka_unit_test_setup(a_reflector_that_counts_is_never_suspected, set_up),
+        cmocka_unit_test_setup(nothing_is_suspected_where_directions_are_not_published, set_up),
+        cmocka_unit_test(results_wait_in_order_and_the_oldest_gives_way),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

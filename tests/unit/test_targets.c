@@ -1,0 +1,467 @@
+/* collectd-plugin/targets.h: defaults and blocks, classes, names, and what does not fit together;
+ * one bad target never costs another. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include "collectd-plugin/targets.h"
+#include "lib/time.h"
+
+static struct tw_option_value string(const char *text)
+{
+    return (struct tw_option_value){.kind = TW_VALUE_STRING, .string = text};
+}
+
+static struct tw_option_value number(double value)
+{
+    return (struct tw_option_value){.kind = TW_VALUE_NUMBER, .number = value};
+}
+
+static int set_up(void **state)
+{
+    static struct tw_targets targets;
+    tw_targets_init(&targets);
+    *state = &targets;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    tw_targets_free(*state);
+    return 0;
+}
+
+static void begin(struct tw_targets *targets, const char *name)
+{
+    const struct tw_option_value value = string(name);
+    tw_targets_begin(targets, &value, 1);
+}
+
+static void say(struct tw_targets *targets, const char *option, const char *text)
+{
+    const struct tw_option_value value = string(text);
+    tw_targets_option(targets, option, &value, 1);
+}
+
+static void say_number(struct tw_targets *targets, const char *option, double value)
+{
+    const struct tw_option_value v = number(value);
+    tw_targets_option(targets, option, &v, 1);
+}
+
+static void set_default(struct tw_targets *targets, const char *option,
+                        struct tw_option_value value)
+{
+    tw_targets_default(targets, option, &value, 1);
+}
+
+static void finish(struct tw_targets *targets)
+{
+    tw_targets_finish(targets, 10 * TW_NS_PER_S);
+    assert_false(targets->no_memory);
+}
+
+/* There is exactly this message, word for word. */
+static void only_message(const struct tw_targets *targets, const char *text)
+{
+    assert_int_equal(targets->message_count, 1);
+    assert_string_equal(targets->messages[0], text);
+}
+
+static void a_target_gets_defaults_whatever_the_order(void **state)
+{
+    struct tw_targets *targets = *state;
+    set_default(targets, "Count", number(20));
+    begin(targets, "fra");
+    say(targets, "Host", "192.0.2.1");
+    say_number(targets, "Port", 8620);
+    set_default(targets, "Timeout", number(1));
+    set_default(targets, "Port", number(1000));
+    finish(targets);
+    assert_int_equal(targets->message_count, 0);
+    assert_int_equal(targets->count, 1);
+    const struct tw_target *target = &targets->targets[0];
+    assert_string_equal(target->instance, "fra");
+    assert_string_equal(target->settings->host, "192.0.2.1");
+    assert_int_equal(target->settings->count, 20);
+    assert_int_equal(target->settings->timeout_ns, TW_NS_PER_S);
+    assert_int_equal(target->settings->port, 8620);
+    assert_int_equal(target->settings->interval_ns, 10 * TW_NS_PER_S);
+    assert_int_equal(target->dscp, 0);
+    assert_int_equal(target->source_port, 0);
+}
+
+static void a_host_of_the_plugin_level_is_a_target_named_by_its_address(void **state)
+{
+    struct tw_targets *targets = *state;
+    const struct tw_option_value hosts[] = {string("192.0.2.1"), string("2001:db8::1")};
+    tw_targets_default(targets, "Host", hosts, 2);
+    set_default(targets, "host", string("192.0.2.3"));
+    set_default(targets, "Count", number(5));
+    finish(targets);
+    assert_int_equal(targets->message_count, 0);
+    assert_int_equal(targets->count, 3);
+    assert_string_equal(targets->targets[1].instance, "2001:db8::1");
+    assert_string_equal(targets->targets[2].settings->host, "192.0.2.3");
+    assert_int_equal(targets->targets[2].settings->count, 5);
+}
+
+static void an_unknown_option_costs_its_target_alone(void **state)
+{
+    struct tw_targets *targets = *state;
+    begin(targets, "fra");
+    say(targets, "Host", "192.0.2.1");
+    say_number(targets, "Prot", 862);
+    begin(targets, "ams");
+    say(targets, "Host", "192.0.2.2");
+    finish(targets);
+    only_message(targets, "<Target \"fra\">: unknown option \"Prot\": did you mean \"Port\"?");
+    assert_int_equal(targets->count, 1);
+    assert_int_equal(targets->skipped, 1);
+    assert_string_equal(targets->targets[0].instance, "ams");
+}
+
+static void an_unknown_default_costs_nobody(void **state)
+{
+    struct tw_targets *targets = *state;
+    set_default(targets, "Taget", string("fra"));
+    begin(targets, "fra");
+    say(targets, "Host", "192.0.2.1");
+    finish(targets);
+    only_message(targets, "<Plugin twamp>: unknown option \"Taget\": did you mean \"Target\"?");
+    assert_int_equal(targets->count, 1);
+}
+
+static void a_bad_value_names_block_option_value_and_what_is_valid(void **state)
+{
+    struct tw_targets *targets = *state;
+    begin(targets, "fra");
+    say(targets, "Host", "192.0.2.1");
+    say_number(targets, "Count", 0);
+    finish(targets);
+    only_message(targets, "<Target \"fra\">: Count 0: must be a whole number from 1 to 10000");
+    assert_int_equal(targets->count, 0);
+}
+
+static void what_is_not_built_is_refused(void **state)
+{
+    struct tw_targets *targets = *state;
+    begin(targets, "a");
+    say(targets, "Host", "192.0.2.1");
+    say(targets, "KeyID", "noc");
+    begin(targets, "b");
+    say(targets, "Host", "192.0.2.1");
+    say(targets, "Session", "continuous");
+    finish(targets);
+    assert_int_equal(targets->count, 0);
+    assert_int_equal(targets->message_count, 2);
+    assert_string_equal(targets->messages[0],
+                        "<Target \"a\">: KeyID \"noc\": option is not supported "
+                        "by this version: it is not built yet");
+    assert_string_equal(targets->messages[1],
+                        "<Target \"b\">: Session \"continuous\": not supported by this version: it "
+                        "is not built yet, use \"interval\"");
+}
+
+/* Measured in the clear although "encrypted" was asked for: never. */
+static void a_bad_default_costs_those_who_would_use_it(void **state)
+{
+    struct tw_targets *targets = *state;
+    set_default(targets, "Mode", string("encrypted"));
+    begin(targets, "fra");
+    say(targets, "Host", "192.0.2.1");
+    begin(targets, "ams");
+    say(targets, "Host", "192.0.2.2");
+    say(targets, "Mode", "unauthenticated");
+    finish(targets);
+    assert_int_equal(targets->count, 1);
+    assert_string_equal(targets->targets[0].instance, "ams");
+    assert_int_equal(targets->message_count, 2);
+    assert_string_equal(targets->messages[0],
+                        "<Plugin twamp>: Mode \"encrypted\": not supported by this version: it is "
+                        "not built yet, use \"unauthenticated\"");
+    assert_string_equal(
+        targets->messages[1],
+        "<Target \"fra\">: skipped, \"Mode\" of <Plugin twamp> is bad and not set here");
+}
+
+static void a_session_must_fit_into_its_interval(void **state)
+{
+    struct tw_targets *targets = *state;
+    begin(targets, "long");
+    say(targets, "Host", "192.0.2.1");
+    say_number(targets, "Count", 80); /* 8 s + 2 s is not below 10 s */
+    begin(targets, "fits");
+    say(targets, "Host", "192.0.2.1");
+    say_number(targets, "Count", 79);
+    begin(targets, "slow");
+    say(targets, "Host", "192.0.2.1");
+    say_number(targets, "PacketInterval", 20);
+    finish(targets);
+    assert_int_equal(targets->count, 1);
+    assert_string_equal(targets->targets[0].instance, "fits");
+    assert_int_equal(targets->message_count, 2);
+    assert_string_equal(targets->messages[0],
+                        "<Target \"long\">: Count 80 x PacketInterval 0.1 s + Timeout 2 s = 10 s "
+                        "must be below Interval 10 s: at most Count 79 fits");
+    assert_string_equal(targets->messages[1],
+                        "<Target \"slow\">: Count 10 x PacketInterval 20 s + Timeout 2 s = 202 s "
+                        "must be below Interval 10 s: no Count fits, make Interval longer");
+}
+
+static void names_must_differ(void **state)
+{
+    struct tw_targets *targets = *state;
+    begin(targets, "fra/1");
+    say(targets, "Host", "192.0.2.1");
+    begin(targets, "fra_1");
+    say(targets, "Host", "192.0.2.2");
+    begin(targets, "FRA_1");
+    say(targets, "Host", "192.0.2.3");
+    finish(targets);
+    only_message(targets,
+                 "<Target \"fra_1\">: another target is already called \"fra_1\": both would "
+                 "write the same series, rename one");
+    assert_int_equal(targets->count, 2);
+    assert_string_equal(targets->targets[0].instance, "fra_1");
+    assert_string_equal(targets->targets[0].settings->host, "192.0.2.1");
+    assert_string_equal(targets->targets[1].instance, "FRA_1");
+}
+
+static void several_classes_are_several_targets(void **state)
+{
+    struct tw_targets *targets = *state;
+    const struct tw_option_value classes[] = {string("ef"), string("AF31"), number(0)};
+    begin(targets, "fra-ams");
+    say(targets, "Host", "192.0.2.1");
+    say_number(targets, "SourcePort", 20001);
+    tw_targets_option(targets, "DSCP", classes, 3);
+    begin(targets, "one");
+    say(targets, "Host", "192.0.2.1");
+    say(targets, "DSCP", "EF");
+    finish(targets);
+    assert_int_equal(targets->count, 4);
+    assert_string_equal(targets->targets[0].instance, "fra-ams-EF");
+    assert_int_equal(targets->targets[0].dscp, 46);
+    assert_int_equal(targets->targets[0].source_port, 20001);
+    assert_string_equal(targets->targets[1].instance, "fra-ams-AF31");
+    assert_int_equal(targets->targets[1].dscp, 26);
+    assert_int_equal(targets->targets[1].source_port, 20002);
+    assert_string_equal(targets->targets[2].instance, "fra-ams-0");
+    assert_string_equal(targets->targets[3].instance, "one");
+    assert_int_equal(targets->targets[3].dscp, 46);
+}
+
+static void a_class_may_not_take_the_name_of_another_target(void **state)
+{
+    struct tw_targets *targets = *state;
+    const struct tw_option_value classes[] = {string("CS1"), string("EF")};
+    begin(targets, "fra-EF");
+    say(targets, "Host", "192.0.2.1");
+    begin(targets, "fra");
+    say(targets, "Host", "192.0.2.1");
+    tw_targets_option(targets, "DSCP", classes, 2);
+    begin(targets, "fra-CS1"); /* free: the block before was refused as a whole */
+    say(targets, "Host", "192.0.2.1");
+    finish(targets);
+    assert_int_equal(targets->message_count, 1);
+    assert_non_null(strstr(targets->messages[0], "already called \"fra-EF\""));
+    assert_int_equal(targets->count, 2);
+    assert_string_equal(targets->targets[1].instance, "fra-CS1");
+}
+
+static void names_are_never_cut(void **state)
+{
+    struct tw_targets *targets = *state;
+    char name[129];
+    memset(name, 'n', sizeof name);
+    name[128] = '\0';
+    begin(targets, name);
+    say(targets, "Host", "192.0.2.1");
+    name[127] = '\0';
+    begin(targets, name);
+    say(targets, "Host", "192.0.2.1");
+    name[125] = '\0'; /* room for no class */
+    const struct tw_option_value classes[] = {string("CS1"), string("EF")};
+    begin(targets, name);
+    say(targets, "Host", "192.0.2.1");
+    tw_targets_option(targets, "DSCP", classes, 2);
+    finish(targets);
+    assert_int_equal(targets->count, 1);
+    assert_int_equal(strlen(targets->targets[0].instance), 127);
+    assert_int_equal(targets->message_count, 2);
+    assert_non_null(strstr(targets->messages[0], "at most 127 characters"));
+    assert_non_null(strstr(targets->messages[1], "at most 127 characters"));
+}
+
+static void a_target_needs_a_name_and_a_host(void **state)
+{
+    struct tw_targets *targets = *state;
+    const struct tw_option_value five = number(5);
+    tw_targets_begin(targets, NULL, 0);
+    say(targets, "Host", "192.0.2.1");
+    tw_targets_begin(targets, &five, 1);
+    say(targets, "Host", "192.0.2.1");
+    begin(targets, "");
+    say(targets, "Host", "192.0.2.1");
+    begin(targets, "a\nb");
+    say(targets, "Host", "192.0.2.1");
+    begin(targets, "lost");
+    finish(targets);
+    assert_int_equal(targets->count, 0);
+    assert_int_equal(targets->skipped, 5);
+    assert_int_equal(targets->message_count, 5);
+    assert_string_equal(targets->messages[0],
+                        "<Target>: needs one name in quotes: <Target \"fra-ams\">");
+    assert_string_equal(targets->messages[1],
+                        "<Target>: needs one name in quotes: <Target \"fra-ams\">");
+    assert_non_null(strstr(targets->messages[2], "the name is empty"));
+    assert_string_equal(targets->messages[3],
+                        "<Target \"a?b\">: the name must not contain control characters");
+    assert_string_equal(targets->messages[4], "<Target \"lost\">: option \"Host\" is missing");
+}
+
+static void a_bad_shortcut_costs_itself(void **state)
+{
+    struct tw_targets *targets = *state;
+    set_default(targets, "Host", string("a b"));
+    set_default(targets, "Host", number(1));
+    tw_targets_default(targets, "Host", NULL, 0);
+    set_default(targets, "Host", string("192.0.2.1"));
+    set_default(targets, "Host", string("192.0.2.1"));
+    finish(targets);
+    assert_int_equal(targets->count, 1);
+    assert_int_equal(targets->message_count, 4);
+    assert_string_equal(targets->messages[0],
+                        "<Plugin twamp>: Host \"a b\": must not contain blanks "
+                        "or control characters");
+    assert_string_equal(targets->messages[1], "<Plugin twamp>: Host 1: must be a name in quotes");
+    assert_string_equal(targets->messages[2], "<Plugin twamp>: Host: a value is missing");
+    assert_non_null(strstr(targets->messages[3],
+                           "<Plugin twamp>: Host \"192.0.2.1\": another target is already called"));
+}
+
+static void an_option_is_given_once(void **state)
+{
+    struct tw_targets *targets = *state;
+    begin(targets, "fra");
+    say(targets, "Host", "192.0.2.1");
+    say(targets, "host", "192.0.2.2");
+    finish(targets);
+    only_message(targets, "<Target \"fra\">: option \"Host\" is given twice, once is enough");
+    assert_int_equal(targets->count, 0);
+}
+
+static void families_must_agree(void **state)
+{
+    struct tw_targets *targets = *state;
+    begin(targets, "a");
+    say(targets, "Host", "2001:db8::1");
+    say(targets, "AddressFamily", "ipv4");
+    begin(targets, "b");
+    say(targets, "Host", "name.example.net");
+    say(targets, "AddressFamily", "ipv6");
+    say(targets, "SourceAddress", "192.0.2.9");
+    begin(targets, "c");
+    say(targets, "Host", "2001:db8::1");
+    say(targets, "SourceAddress", "192.0.2.9");
+    begin(targets, "d");
+    say(targets, "Host", "2001:db8::1");
+    say(targets, "AddressFamily", "ipv6");
+    say(targets, "SourceAddress", "2001:db8::9");
+    finish(targets);
+    assert_int_equal(targets->count, 1);
+    assert_string_equal(targets->targets[0].instance, "d");
+    assert_int_equal(targets->message_count, 3);
+    assert_string_equal(targets->messages[0], "<Target \"a\">: Host \"2001:db8::1\" is an IPv6 "
+                                              "address, but AddressFamily asks for IPv4");
+    assert_string_equal(
+        targets->messages[1],
+        "<Target \"b\">: SourceAddress is an IPv4 address, but AddressFamily is \"ipv6\"");
+    assert_string_equal(targets->messages[2], "<Target \"c\">: Host \"2001:db8::1\" is an IPv6 "
+                                              "address, but SourceAddress asks for IPv4");
+}
+
+static void classes_need_ports_of_their_own(void **state)
+{
+    struct tw_targets *targets = *state;
+    const struct tw_option_value classes[] = {string("CS1"), string("EF")};
+    begin(targets, "fra");
+    say(targets, "Host", "192.0.2.1");
+    say_number(targets, "SourcePort", 65535);
+    tw_targets_option(targets, "DSCP", classes, 2);
+    finish(targets);
+    only_message(targets, "<Target \"fra\">: SourcePort 65535: each of the 2 classes needs a port, "
+                          "65534 is the highest possible");
+}
+
+static void blocks_belong_where_they_belong(void **state)
+{
+    struct tw_targets *targets = *state;
+    tw_targets_misplaced(targets, "Targte", false);
+    begin(targets, "fra");
+    say(targets, "Host", "192.0.2.1");
+    tw_targets_misplaced(targets, "Port", true);
+    begin(targets, "ams");
+    say(targets, "Host", "192.0.2.1");
+    finish(targets);
+    assert_int_equal(targets->count, 1);
+    assert_int_equal(targets->message_count, 2);
+    assert_string_equal(targets->messages[0],
+                        "<Plugin twamp>: unknown block <Targte>: did you mean \"Target\"?");
+    assert_string_equal(targets->messages[1],
+                        "<Target \"fra\">: \"Port\" is an option, not a block");
+}
+
+static void many_targets_keep_apart(void **state)
+{
+    enum { MANY = 3000 };
+    struct tw_targets *targets = *state;
+    char name[16];
+    for (int round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < MANY; i++) {
+            snprintf(name, sizeof name, "t%u", i);
+            begin(targets, name);
+            say(targets, "Host", "192.0.2.1");
+        }
+    }
+    finish(targets);
+    assert_int_equal(targets->count, MANY);
+    assert_int_equal(targets->skipped, MANY);
+    assert_int_equal(targets->message_count, MANY);
+}
+
+#define CASE(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(a_target_gets_defaults_whatever_the_order),
+        CASE(a_host_of_the_plugin_level_is_a_target_named_by_its_address),
+        CASE(an_unknown_option_costs_its_target_alone),
+        CASE(an_unknown_default_costs_nobody),
+        CASE(a_bad_value_names_block_option_value_and_what_is_valid),
+        CASE(what_is_not_built_is_refused),
+        CASE(a_bad_default_costs_those_who_would_use_it),
+        CASE(a_session_must_fit_into_its_interval),
+        CASE(names_must_differ),
+        CASE(several_classes_are_several_targets),
+        CASE(a_class_may_not_take_the_name_of_another_target),
+        CASE(names_are_never_cut),
+        CASE(a_target_needs_a_name_and_a_host),
+        CASE(a_bad_shortcut_costs_itself),
+        CASE(an_option_is_given_once),
+        CASE(families_must_agree),
+        CASE(classes_need_ports_of_their_own),
+        CASE(blocks_belong_where_they_belong),
+        CASE(many_targets_keep_apart),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
