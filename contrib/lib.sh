@@ -129,7 +129,7 @@ copy_source() {
             fi
         done <<<"$list" | tar -cf - -T -) | tar -C "$2" -xf -
     else
-        (cd "$1" && tar -cf - --exclude-vcs --exclude='*.o' --exclude='*.lo' --exclude='*.la' \
+        (cd "$1" && tar -cf - --exclude=./.git --exclude='*.o' --exclude='*.lo' --exclude='*.la' \
             --exclude=.libs --exclude=.deps --exclude=.dirstamp --exclude='*.log' --exclude='*.trs' \
             --exclude=./autom4te.cache --exclude=./quickstart-data --exclude=./config.status \
             --exclude=./Makefile --exclude=./twamp-config.h --exclude=./stamp-h1 \

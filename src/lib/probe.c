@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <math.h>
 #include <string.h>
 
 /* A first retry comes after this share of an interval; each further failure doubles the delay, up
@@ -426,15 +425,16 @@ static bool take_addresses(struct tw_probe *probe, const struct tw_address *addr
 {
     bool in_use = probe->link != TW_PROBE_DOWN;
     probe->address_count = (uint8_t)(n < TW_PROBE_ADDRESSES ? n : TW_PROBE_ADDRESSES);
-    memcpy(probe->addresses, addresses, probe->address_count * sizeof *addresses);
+    for (size_t i = 0; i < probe->address_count; i++)
+        probe->addresses[i] = addresses[i];
     probe->address_index = 0;
     size_t place = 0;
     while (place < n && !tw_address_same_host(&addresses[place], &probe->peer))
         place++;
     probe->reconnect = in_use && place == n;
     if (in_use && place < n) {
-        probe->address_index =
-            (uint8_t)(place < TW_PROBE_ADDRESSES ? place : TW_PROBE_ADDRESSES - 1);
+        const size_t last = TW_PROBE_ADDRESSES - 1;
+        probe->address_index = (uint8_t)(place < last ? place : last);
         probe->addresses[probe->address_index] = addresses[place];
     }
     return place < n;

@@ -7,6 +7,9 @@
 #include "reflector/file.h"
 #include "reflector/value.h"
 
+/* SYSCONFDIR comes from configure's --sysconfdir. */
+#define DEFAULT_FILE SYSCONFDIR "/twamp/twamp-server.conf"
+
 /* Where GLib puts what it reads. */
 struct raw {
     char *file, *level;
@@ -30,8 +33,8 @@ static gboolean take_status(const char *name, const char *value, gpointer data, 
 static bool read_line(int argc, char **argv, struct raw *raw, GError **error)
 {
     const GOptionEntry entries[] = {
-        {"config", 'c', 0, G_OPTION_ARG_FILENAME, &raw->file,
-         "read FILE instead of " TWD_DEFAULT_FILE, "FILE"},
+        {"config", 'c', 0, G_OPTION_ARG_FILENAME, &raw->file, "read FILE instead of " DEFAULT_FILE,
+         "FILE"},
         {"test-config", 't', 0, G_OPTION_ARG_NONE, &raw->test,
          "print the configuration in force and exit", NULL},
         {"control-port", 'p', 0, G_OPTION_ARG_INT, &raw->control_port,
@@ -118,8 +121,7 @@ void twd_options_free(struct twd_options *options)
 struct twd_config *twd_options_load(const struct twd_options *options, GError **error)
 {
     const bool named = options->file != NULL;
-    struct twd_config *config =
-        twd_file_load(named ? options->file : TWD_DEFAULT_FILE, named, error);
+    struct twd_config *config = twd_file_load(named ? options->file : DEFAULT_FILE, named, error);
     if (config == NULL)
         return NULL;
     if (options->control_port >= 0)

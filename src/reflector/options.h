@@ -8,8 +8,6 @@
 #include "reflector/config.h"
 #include "reflector/log.h"
 
-#define TWD_DEFAULT_FILE "/etc/twamp/twamp-server.conf"
-
 struct twd_options {
     char *file;          /* NULL: the default one, which need not exist */
     int control_port;    /* -1: as configured */

@@ -60,26 +60,6 @@ def wait_for(what, condition, seconds=20.0):
         time.sleep(0.05)
 
 
-class Checks:
-    """Named checks, one line each, and the closing count."""
-
-    def __init__(self):
-        self.passed = self.failed = 0
-
-    def ok(self, condition, name, detail=""):
-        if condition:
-            self.passed += 1
-            print(f"ok - {name}", flush=True)
-        else:
-            self.failed += 1
-            print(f"not ok - {name}" + (f": {detail}" if detail else ""), flush=True)
-        return bool(condition)
-
-    def close(self):
-        print(f"{self.passed} passed, {self.failed} failed", flush=True)
-        sys.exit(1 if self.failed or not self.passed else 0)
-
-
 class Lab:
     """A directory, namespaces and processes that end with the test."""
 

@@ -17,6 +17,8 @@ import tempfile
 import time
 import traceback
 
+import tap
+
 BUILD = os.environ.get("TWAMP_BUILD", ".")
 DAEMON = os.path.join(BUILD, "twamp-server")
 PATIENCE = 10.0  # seconds until an answer that must come is given up
@@ -25,19 +27,11 @@ SILENCE = 0.25  # seconds in which an answer that must not come would have come
 
 PATTERN = bytes(i & 0xff for i in range(65536))
 
-passed = failed = 0
+checks = tap.Checks()
 
 
 def check(name, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-    print("%sok %d - %s" % ("" if good else "not ", passed + failed, name), flush=True)
-    if not good and detail != "":
-        print("# " + str(detail).replace("\n", "\n# "), flush=True)
-    return good
+    return checks.ok(good, name, detail)
 
 
 def same(name, got, wanted):
@@ -305,6 +299,4 @@ def guard(part, *arguments):
 
 def summary():
     """The plan and the last line; the exit status."""
-    print("1..%d" % (passed + failed))
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed else 0
+    return checks.close()

@@ -161,7 +161,7 @@ static void retries_slow_down_and_are_spread(void **state)
     (void)state;
     int64_t least = INT64_MAX, most = 0;
     for (uint64_t seed = 0; seed < 50; seed++) {
-        int64_t delays[16];
+        int64_t delays[16] = {0};
         const unsigned n = collect_delays(seed, delays, ARRAY_SIZE(delays));
         assert_true(n >= 3); /* 62.5 + 125 + 250 s at most, then 500 s are too much */
         int64_t full = 1000 * S / 16;

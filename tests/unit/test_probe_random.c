@@ -107,7 +107,7 @@ static size_t size_of_command(uint8_t command)
     return 32;
 }
 
-static void answer(struct world *world, const struct reader *reader)
+static void reply_to(struct world *world, const struct reader *reader)
 {
     struct stream *in = &world->in;
     if (in->n > sizeof(in->octets) - 128)
@@ -141,7 +141,7 @@ static void read_octets(struct reader *reader, const uint8_t *octets, size_t n, 
         assert_true(reader->starts <= reader->requests);
         assert_true(reader->stops <= reader->starts);
         if (world != NULL)
-            answer(world, reader);
+            reply_to(world, reader);
     }
 }
 
