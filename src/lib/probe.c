@@ -13,6 +13,10 @@ enum { TW_PROBE_RETRY_SHARE = 16 };
  * path never sees a burst. */
 enum { TW_PROBE_BURST = 3 };
 
+/* A driver that comes so much too late was not merely delayed: the machine was suspended or
+ * stopped. */
+static const int64_t TW_PROBE_ASLEEP_NS = 100 * TW_NS_PER_MS;
+
 const char *tw_probe_state_name(enum tw_probe_state state)
 {
     switch (state) {
@@ -200,8 +204,9 @@ static void begin_interval(struct tw_probe *probe, tw_mono now)
     probe->next_interval = tw_mono_after(probe->begun, config->interval_ns);
     probe->set_up_by = tw_mono_after(probe->begun, config->interval_ns - session_ns(config));
     probe->send_by = tw_mono_after(probe->begun, config->interval_ns - config->sender.wait_ns);
-    if (tw_mono_reached(probe->set_up_by, now))
-        return; /* we were asleep: whatever were told of this interval would not be the target's */
+    if (tw_mono_reached(probe->set_up_by, now) &&
+        tw_mono_reached(tw_mono_after(probe->begun, TW_PROBE_ASLEEP_NS), now))
+        return; /* whatever were told of this interval would not be the target's */
     probe->phase = TW_PROBE_SET_UP;
     probe->sent = 0;
     probe->retry_at = now; /* once in each interval at once, however long the delays have grown */

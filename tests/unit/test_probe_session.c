@@ -139,6 +139,27 @@ static void interval_that_is_met_too_late_for_a_session_is_left_out(void **state
     }
 }
 
+/* Where the session nearly fills the interval, a timer that is a little late must not silence the
+ * target for ever: that there is no session is told as always. */
+static void little_time_for_set_up_is_no_reason_to_leave_an_interval_out(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct tw_probe_config config = rig_plan();
+    config.interval_ns = 4 * 100 * MS + 2 * S + 1 * MS;
+    rig_begin_with(&rig, &config, 1);
+    rig_expire(&rig);
+    take(&rig, TW_PROBE_RESOLVE);
+    answer_name(&rig, 1);
+    for (int64_t i = 0; i < 3; i++) {
+        rig_set_time(&rig, RIG_FIRST_NS + i * config.interval_ns + 5 * MS);
+        rig_expire(&rig);
+        const struct tw_measurement m = wait_for_result(&rig);
+        assert_int_equal(m.begun.ns, RIG_FIRST_NS + i * config.interval_ns);
+        assert_false(m.session);
+    }
+}
+
 static void interval_that_is_met_just_in_time_is_measured(void **state)
 {
     (void)state;
@@ -367,6 +388,7 @@ int main(void)
         cmocka_unit_test(result_stays_as_it_is_until_it_is_taken),
         cmocka_unit_test(driver_that_slept_for_many_intervals_goes_on_with_the_present_one),
         cmocka_unit_test(interval_that_is_met_too_late_for_a_session_is_left_out),
+        cmocka_unit_test(little_time_for_set_up_is_no_reason_to_leave_an_interval_out),
         cmocka_unit_test(interval_that_is_met_just_in_time_is_measured),
         cmocka_unit_test(stall_is_made_up_for_by_three_packets_at_once_at_most),
         cmocka_unit_test(no_packet_leaves_when_its_loss_could_not_be_told_in_its_interval),
