@@ -5,6 +5,9 @@
 # Packages are asked for by purpose (a group), and named here for each family of distributions, so
 # that no other script knows a package name. Where packages come from is the system's own affair.
 
+# Daemons and their tools live where an ordinary user's shell does not look.
+PATH=$PATH:/usr/sbin:/sbin
+
 say() {
     printf '%s\n' "$*"
 }
