@@ -228,7 +228,24 @@ LoadPlugin write_prometheus
 """
         config += plugin_config
         name = self.write("collectd.conf", config)
-        return self.start(namespace, COLLECTD, "-f", "-C", name, log=log, env=sanitizer_env())
+        env = {}
+        if sanitizer_libraries():
+            # collectd itself leaks; what of it is ours the test finds in the reports.
+            options = f"log_path={self.path('sanitizer')}:exitcode=0"
+            env = {"LD_PRELOAD": " ".join(sanitizer_libraries()),
+                   "LSAN_OPTIONS": options,
+                   "ASAN_OPTIONS": f"{os.environ.get('ASAN_OPTIONS', '')}:{options}"}
+        return self.start(namespace, COLLECTD, "-f", "-C", name, log=log, env=env)
+
+    def sanitizer_reports(self):
+        """What sanitizers said of collectd, without leaks in which twamp.so has no part."""
+        reports = []
+        for name in glob.glob(self.path("sanitizer.*")):
+            for part in re.split(r"\n\n", self.read(name)):
+                leak = re.match(r"(Direct|Indirect) leak of", part)
+                if (leak and "twamp.so" in part) or "ERROR: AddressSanitizer" in part:
+                    reports.append(part)
+        return reports
 
     def csv(self, instance, value):
         """[(time, value)] of one series, oldest first; NaN where it was unknown."""
@@ -258,15 +275,9 @@ LoadPlugin write_prometheus
         return [float(text) for text in found if "nan" not in text]
 
 
-def sanitizer_env():
-    """A sanitized plugin needs its run-time library before everything else in collectd."""
-    linked = run("ldd", PLUGIN)
-    found = re.findall(r"=> (\S*lib(?:asan|tsan|ubsan)\.so\S*)", linked)
-    if not found:
-        return {}
-    options = os.environ.get("ASAN_OPTIONS", "")
-    return {"LD_PRELOAD": " ".join(found),
-            "ASAN_OPTIONS": options + ":" + "detect_leaks=0:abort_on_error=1"}
+def sanitizer_libraries():
+    """Run-time libraries that a sanitized plugin needs before everything else in collectd."""
+    return re.findall(r"=> (\S*lib(?:asan|tsan|ubsan)\.so\S*)", run("ldd", PLUGIN))
 
 
 def http_get(namespace, url):
