@@ -10,6 +10,9 @@
 /* SYSCONFDIR comes from configure's --sysconfdir. */
 #define DEFAULT_FILE SYSCONFDIR "/twamp/twamp-server.conf"
 
+/* Of a port; nobody means this number. */
+#define NOT_GIVEN G_MININT
+
 /* Where GLib puts what it reads. */
 struct raw {
     char *file, *level;
@@ -63,7 +66,10 @@ static bool read_line(int argc, char **argv, struct raw *raw, GError **error)
 
 static bool take_port(const char *option, int port, int *out, GError **error)
 {
-    if (port < -1 || port > UINT16_MAX)
+    *out = -1;
+    if (port == NOT_GIVEN)
+        return true;
+    if (port < 0 || port > UINT16_MAX)
         return twd_fail(error, TWD_EXIT_USAGE, "%s: %d is not a port; give 0 to 65535", option,
                         port);
     *out = port;
@@ -98,7 +104,7 @@ struct twd_options *twd_options_parse(int argc, char **argv, GError **error)
 {
     struct twd_options *options = g_new0(struct twd_options, 1);
     options->listen = g_array_new(FALSE, FALSE, sizeof(struct twd_listen));
-    struct raw raw = {.control_port = -1, .test_port = -1};
+    struct raw raw = {.control_port = NOT_GIVEN, .test_port = NOT_GIVEN};
     const bool good = read_line(argc, argv, &raw, error) && take(options, &raw, error);
     g_free(raw.file);
     g_free(raw.level);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "lib/sys/random.h"
@@ -68,6 +69,15 @@ static void free_group(gpointer data)
     g_array_unref(((struct group *)data)->workers);
 }
 
+/* The first socket is bound alone and opened to the others afterwards: so a port that anybody else
+ * has is an error. Had it asked to share from the start, the kernel would let it into the group of
+ * another daemon of the same user, whose packets go by that daemon's count of workers. */
+static int open_to_others(const struct tw_udp *udp)
+{
+    const int on = 1;
+    return setsockopt(udp->fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on)) == 0 ? 0 : -errno;
+}
+
 /* All workers' sockets for one address. Port 0 becomes the port that the first socket got. */
 static int open_address(struct twd_plane *plane, const struct twd_listen *listen, uint16_t *port,
                         unsigned workers, GPtrArray *of_worker)
@@ -75,16 +85,20 @@ static int open_address(struct twd_plane *plane, const struct twd_listen *listen
     struct tw_udp_options options = {
         .bind = listen->address,
         .device = listen->device[0] == '\0' ? NULL : listen->device,
-        .reuse_port = workers > 1,
         .receive_buffer = RECEIVE_BUFFER,
     };
     options.bind.port = *port;
     struct tw_udp udp = {.fd = -1};
     for (unsigned i = 0; i < workers; i++) {
-        const int result = tw_udp_open(&udp, &options);
+        options.reuse_port = i > 0;
+        int result = tw_udp_open(&udp, &options);
         if (result != 0)
             return result;
         give_socket(of_worker, i, udp);
+        if (i == 0 && workers > 1)
+            result = open_to_others(&udp);
+        if (result != 0)
+            return result;
         *port = options.bind.port = udp.local.port;
         g_array_append_val(group_of(plane, &udp.local, listen->device)->workers, i);
     }

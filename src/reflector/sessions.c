@@ -25,7 +25,8 @@ struct twd_sessions {
     struct tw_clock clock;
     struct tw_address own_ip4; /* of the host, for SIDs; family 0: none but loopback */
     uint64_t last_sid_time;
-    unsigned active, lingering;
+    unsigned active;
+    GQueue lingering; /* struct twd_session, of all clients, oldest first */
     uint64_t started, ended;
 };
 
@@ -54,6 +55,7 @@ struct twd_sessions *twd_sessions_new(struct twd_plane *plane, struct twd_client
     sessions->plane = plane;
     sessions->clients = clients;
     sessions->calls = *calls;
+    g_queue_init(&sessions->lingering);
     sessions->by_key = g_hash_table_new(twd_flow_key_hash, twd_flow_key_equal);
     sessions->all = g_hash_table_new_full(NULL, NULL, g_free, NULL);
     tw_random_init(&sessions->random);
@@ -85,7 +87,7 @@ struct twd_sessions_counts twd_sessions_count(const struct twd_sessions *session
 {
     return (struct twd_sessions_counts){
         .active = sessions->active,
-        .lingering = sessions->lingering,
+        .lingering = sessions->lingering.length,
         .started = sessions->started,
         .ended = sessions->ended,
     };
@@ -219,7 +221,7 @@ static void leave(struct twd_sessions *sessions, struct twd_session *session)
 {
     if (session->state == TWD_SESSION_LINGERING) {
         g_queue_unlink(&session->client->lingering, &session->link);
-        sessions->lingering--;
+        g_queue_unlink(&sessions->lingering, &session->lingering_link);
     } else {
         session->client->sessions--;
         sessions->active--;
@@ -242,14 +244,18 @@ void twd_sessions_end(struct twd_sessions *sessions, struct twd_session *session
     twd_worker_order(session->worker, TWD_ORDER_REMOVE, &session->flow);
 }
 
-/* Makes room among the lingering for what this client may stop next, at its own expense. */
+/* Makes room among the lingering for what this client stops next: at its own expense if it can,
+ * else at that of the session that has lingered longest. Clients without number, each with its one
+ * session, must not have one place each. */
 static void limit_lingering(struct twd_sessions *sessions, struct twd_client *client)
 {
     const struct twd_config *config = sessions->config;
     const bool full = is_full(client->lingering.length, config->max_sessions_per_client) ||
-                      is_full(sessions->lingering, config->max_sessions);
-    if (full && client->lingering.length > 0)
-        twd_sessions_end(sessions, g_queue_peek_head(&client->lingering));
+                      is_full(sessions->lingering.length, config->max_sessions);
+    if (!full)
+        return;
+    GQueue *from = client->lingering.length > 0 ? &client->lingering : &sessions->lingering;
+    twd_sessions_end(sessions, g_queue_peek_head(from));
 }
 
 void twd_sessions_stop(struct twd_sessions *sessions, struct twd_session *session)
@@ -264,9 +270,9 @@ void twd_sessions_stop(struct twd_sessions *sessions, struct twd_session *sessio
     limit_lingering(sessions, session->client);
     session->state = TWD_SESSION_LINGERING;
     session->owner = NULL;
-    sessions->lingering++;
-    session->link = (GList){.data = session};
+    session->link = session->lingering_link = (GList){.data = session};
     g_queue_push_tail_link(&session->client->lingering, &session->link);
+    g_queue_push_tail_link(&sessions->lingering, &session->lingering_link);
     twd_worker_order(session->worker, TWD_ORDER_STOP, &session->flow);
 }
 

@@ -3,8 +3,8 @@
  * A session is asked for by a control connection, accepted, started, stopped, and reflects for its
  * Timeout after that (it lingers). Accepted and started sessions count against the limits;
  * lingering ones are bounded by the same numbers, but apart, so that who stops a session may ask
- * for the next at once: when there are too many the client's oldest one ends early. Main thread
- * only. */
+ * for the next at once: when there are too many the client's oldest one ends early, or the oldest
+ * of all when the client has none. Main thread only. */
 #ifndef TWD_SESSIONS_H
 #define TWD_SESSIONS_H
 
@@ -35,7 +35,8 @@ struct twd_session {
     struct twd_worker *worker;
     struct twd_client *client; /* whose request it was */
     void *owner;               /* the connection; NULL once that is done with it */
-    GList link;                /* in the client's lingering ones */
+    GList link;                /* the owner's; then in the client's lingering ones */
+    GList lingering_link;      /* in all lingering ones */
     bool was_started;
     uint16_t port; /* the reflector's */
     uint8_t sid[TW_SID_SIZE];

@@ -10,14 +10,21 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "lib/sys/clock.h"
 #include "reflector/error.h"
 #include "reflector/status.h"
+
+/* How long nobody is answered when the system lets us take no one: he waits, the loop does not
+ * spin. */
+#define PAUSE_NS TW_NS_PER_S
 
 /* Owner and group: the status tells who measures how much. */
 enum { CLOSED_TO_OTHERS = 0117, BACKLOG = 8, ASK_TIMEOUT_S = 5 };
 
 struct twd_status_socket {
     struct twd_watch watch;
+    struct twd_timer pause;
+    int spare; /* a descriptor kept for a caller when there is no other; -1: none to be had */
     struct twd_poller *poller;
     const struct twd_status *status;
     char *path;
@@ -69,17 +76,51 @@ static int listen_at(int fd, const struct sockaddr_un *address)
     return result;
 }
 
+static void keep_spare(struct twd_status_socket *status_socket)
+{
+    if (status_socket->spare < 0)
+        status_socket->spare = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+}
+
+static void give_up_spare(struct twd_status_socket *status_socket)
+{
+    if (status_socket->spare >= 0)
+        close(status_socket->spare);
+    status_socket->spare = -1;
+}
+
+/* Connections may have taken all descriptors, and that is when people want to see the status. */
+static int take_caller(struct twd_status_socket *socket)
+{
+    const int fd = accept4(socket->watch.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0 || (errno != EMFILE && errno != ENFILE))
+        return fd;
+    give_up_spare(socket);
+    return accept4(socket->watch.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+static void resume(struct twd_timer *timer, tw_mono now)
+{
+    (void)now;
+    struct twd_status_socket *socket = timer->owner;
+    twd_poller_change(socket->poller, &socket->watch, EPOLLIN);
+}
+
 /* The object fits into a new socket's buffer, so nobody can keep the daemon waiting. */
 static void answer(struct twd_watch *watch, uint32_t events)
 {
     (void)events;
-    const struct twd_status_socket *socket = watch->owner;
-    const int fd = accept4(watch->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0)
-        return;
-    g_autofree char *text = twd_status_print(socket->status);
-    (void)send(fd, text, strlen(text), MSG_NOSIGNAL);
-    close(fd);
+    struct twd_status_socket *socket = watch->owner;
+    const int fd = take_caller(socket);
+    if (fd >= 0) {
+        g_autofree char *text = twd_status_print(socket->status);
+        (void)send(fd, text, strlen(text), MSG_NOSIGNAL);
+        close(fd);
+    } else if (errno != EAGAIN && errno != EWOULDBLOCK) {
+        twd_poller_change(socket->poller, watch, 0);
+        twd_poller_arm(socket->poller, &socket->pause, tw_mono_after(tw_clock_mono(), PAUSE_NS));
+    }
+    keep_spare(socket);
 }
 
 struct twd_status_socket *twd_status_socket_new(const char *path, struct twd_poller *poller,
@@ -90,12 +131,15 @@ struct twd_status_socket *twd_status_socket_new(const char *path, struct twd_pol
     int result = fd < 0 ? -errno : listen_at(fd, &address);
     struct twd_status_socket *socket = g_new0(struct twd_status_socket, 1);
     socket->watch = (struct twd_watch){.ready = answer, .owner = socket, .fd = fd};
+    socket->pause = (struct twd_timer){.expire = resume, .owner = socket};
+    socket->spare = -1;
     socket->poller = poller;
     socket->status = status;
     if (result == 0)
         result = twd_poller_add(poller, &socket->watch, EPOLLIN);
     if (result == 0) {
         socket->path = g_strdup(path);
+        keep_spare(socket);
         return socket;
     }
     twd_fail(error, TWD_EXIT_FAILURE, "status socket %s: %s%s", path, g_strerror(-result),
@@ -118,6 +162,8 @@ void twd_status_socket_free(struct twd_status_socket *socket)
     if (socket == NULL)
         return;
     twd_poller_remove(socket->poller, &socket->watch);
+    twd_poller_arm(socket->poller, &socket->pause, TW_NEVER);
+    give_up_spare(socket);
     close(socket->watch.fd);
     (void)unlink(socket->path); /* where we may not, the next start finds it stale */
     g_free(socket->path);
@@ -153,6 +199,7 @@ char *twd_status_ask(const char *path, GError **error)
     const int fd = open_unix(path, &address);
     const struct timeval limit = {.tv_sec = ASK_TIMEOUT_S};
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) != 0 || /* of connect too */
         connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
         const int fault = errno;
         twd_fail(error, TWD_EXIT_FAILURE, "status: no twamp-server answers at %s: %s%s", path,

@@ -30,8 +30,8 @@ void twd_timers_disarm(struct twd_timers *timers, struct twd_timer *timer);
 /* The earliest deadline; TW_NEVER if none. */
 tw_mono twd_timers_next(const struct twd_timers *timers);
 
-/* Disarms and calls each timer whose deadline has been reached. One that arms itself anew, even for
- * the past, is not called again in the same run. */
+/* Disarms and calls each timer whose deadline has been reached. A run ends even when timers arm
+ * themselves anew for the past: it makes as many calls as there were timers, at most. */
 void twd_timers_run(struct twd_timers *timers, tw_mono now);
 
 #endif
