@@ -86,11 +86,13 @@ static void queue_start_ack(struct tw_server *server, enum tw_accept accept)
     tw_put_start_ack(tw_channel_queue(&server->channel, TW_START_ACK_SIZE), (uint8_t)accept);
 }
 
-static void emit_reject(struct tw_server *server, enum tw_server_reject_reason reason)
+static void emit_reject(struct tw_server *server, enum tw_server_reject_reason reason,
+                        enum tw_accept accept)
 {
     struct tw_server_event *event = emit(server, TW_SERVER_REJECT);
     event->reject.reason = reason;
     event->reject.command = server->channel.in[0];
+    event->reject.accept = (uint8_t)accept;
 }
 
 /* RFC 5357 section 3.5: an Accept-Session says no to whatever command. */
@@ -98,7 +100,7 @@ static void reject(struct tw_server *server, enum tw_server_reject_reason reason
 {
     queue_accept_session(server,
                          &(const struct tw_accept_session){.accept = TW_ACCEPT_UNSUPPORTED});
-    emit_reject(server, reason);
+    emit_reject(server, reason, TW_ACCEPT_UNSUPPORTED);
 }
 
 static void queue_server_start(struct tw_server *server, enum tw_accept accept)
@@ -218,7 +220,7 @@ static void take_start(struct tw_server *server)
     }
     if (server->accepted == 0) {
         queue_start_ack(server, TW_ACCEPT_FAILURE);
-        emit_reject(server, TW_SERVER_REJECT_NO_SESSION);
+        emit_reject(server, TW_SERVER_REJECT_NO_SESSION, TW_ACCEPT_FAILURE);
         return;
     }
     emit(server, TW_SERVER_START);

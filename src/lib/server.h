@@ -95,6 +95,7 @@ struct tw_server_event {
         struct {
             enum tw_server_reject_reason reason;
             uint8_t command;
+            uint8_t accept; /* as answered */
         } reject;
         enum tw_server_close_reason close;
     };

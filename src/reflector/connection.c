@@ -183,8 +183,9 @@ static void take_reject(struct twd_connection *connection, const struct tw_serve
     struct twd_service *service = connection->service;
     service->rejected[event->reject.reason]++;
     twd_log_limited(&service->session_log, TWD_LOG_INFO,
-                    TWD_LOG_ABOUT(connection->peer_text, NULL, -1), "command %u rejected: %s",
-                    event->reject.command, tw_server_reject_reason_name(event->reject.reason));
+                    TWD_LOG_ABOUT(connection->peer_text, NULL, event->reject.accept),
+                    "command %u answered with Accept %u: %s", event->reject.command,
+                    event->reject.accept, tw_server_reject_reason_name(event->reject.reason));
 }
 
 static void take_event(struct twd_connection *connection, const struct tw_server_event *event)

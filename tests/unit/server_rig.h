@@ -199,6 +199,7 @@ static inline void assert_rejected(const struct rig *rig, enum tw_server_reject_
     assert_int_equal(rig->events[0].type, TW_SERVER_REJECT);
     assert_int_equal(rig->events[0].reject.reason, reason);
     assert_int_equal(rig->events[0].reject.command, command);
+    assert_int_equal(rig->events[0].reject.accept, TW_ACCEPT_UNSUPPORTED);
 }
 
 /* A request, answered with Accept 0: the connection still serves. */

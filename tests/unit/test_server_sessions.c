@@ -11,6 +11,7 @@ static void start_without_session_is_refused_and_the_connection_kept(void **stat
     deliver_all(&rig, &in);
     assert_int_equal(only_event(&rig)->type, TW_SERVER_REJECT);
     assert_int_equal(only_event(&rig)->reject.reason, TW_SERVER_REJECT_NO_SESSION);
+    assert_int_equal(only_event(&rig)->reject.accept, TW_ACCEPT_FAILURE);
     assert_int_equal(only_event(&rig)->reject.command, 2);
     assert_int_equal(rig.out.n, 32);
     assert_int_not_equal(rig.out.octets[0], 0);
