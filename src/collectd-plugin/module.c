@@ -210,9 +210,9 @@ static void *run_engine(void *engine)
 
 /* Start and end */
 
-/* A connection takes one descriptor per target, test sockets are shared, and all of them live above
- * 1024. Not simply the hard limit: where that is a thousand million, the exec plugin closes as many
- * numbers before every program it starts. */
+/* A connection takes one descriptor per target, a test socket another one at worst (most are
+ * shared), and all of them live above 1024. Not simply the hard limit: where that is a thousand
+ * million, the exec plugin closes as many numbers before every program it starts. */
 static void raise_descriptor_limit(size_t targets)
 {
     struct rlimit limit;
@@ -225,7 +225,9 @@ static void raise_descriptor_limit(size_t targets)
     limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
     if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
         limit.rlim_cur = before;
-    if (limit.rlim_cur < 1024 + (rlim_t)targets)
+    /* of a lower limit collectd itself needs a part */
+    const rlim_t room = limit.rlim_cur > 1024 ? limit.rlim_cur - 1024 : limit.rlim_cur / 2;
+    if (room < 16 + 2 * (rlim_t)targets)
         P_WARNING("only %llu open files are allowed, which may be too few for %zu targets: raise "
                   "the limit (systemd: LimitNOFILE=%llu)",
                   (unsigned long long)limit.rlim_cur, targets, (unsigned long long)wanted);
@@ -311,7 +313,7 @@ static int twamp_init(void)
         P_ERROR("%s", plugin.targets.messages[i]);
     if (plugin.targets.no_memory)
         P_ERROR("not enough memory for the whole configuration");
-    P_INFO("%zu targets configured, %u skipped because of errors", plugin.targets.count,
+    P_INFO("targets configured: %zu, skipped because of errors: %u", plugin.targets.count,
            plugin.targets.skipped);
     if (plugin.targets.count == 0) {
         P_WARNING("nothing is measured: <Plugin twamp> has no usable Host or <Target>");

@@ -1,10 +1,12 @@
 /* Wording of a target's state changes; see news.h. */
 #include "collectd-plugin/news.h"
 
+#include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/address.h"
 #include "lib/client.h"
 #include "lib/sys/socket.h"
 #include "lib/time.h"
@@ -47,6 +49,25 @@ static void explain_control(const struct tw_measurement *m, char why[WHY])
         snprintf(why, WHY, "%s at step %s", failure, step);
 }
 
+/* What a connection could not be begun or made with. Options of ours that the host cannot do are
+ * named: the server has no part in that. (strerror: constant texts for all that connect and bind
+ * know.) */
+static void explain_connect(const struct tw_target *target, int error, char why[WHY])
+{
+    const struct tw_settings *s = target->settings;
+    const char *text = strerror(error);
+    char source[TW_ADDRESS_TEXT];
+    if (error == EADDRNOTAVAIL && !tw_address_is_unspecified(&s->source))
+        snprintf(why, WHY, "cannot use SourceAddress \"%s\": %s",
+                 tw_address_format(&s->source, false, source), text);
+    else if ((error == EADDRINUSE || error == EACCES) && target->source_port != 0)
+        snprintf(why, WHY, "cannot use SourcePort %u: %s", target->source_port, text);
+    else if (error == ENODEV && s->device[0] != '\0')
+        snprintf(why, WHY, "cannot use Device \"%s\": %s", s->device, text);
+    else
+        snprintf(why, WHY, "cannot connect to \"%.64s\" TCP port %u: %s", s->host, s->port, text);
+}
+
 /* What failed, in words. */
 static void explain(const struct tw_target *target, const struct tw_measurement *m, char why[WHY])
 {
@@ -62,14 +83,14 @@ static void explain(const struct tw_target *target, const struct tw_measurement 
                  m->trouble.error != 0 ? gai_strerror(m->trouble.error) : "no answer in time");
     else if (m->trouble.valid)
         explain_control(m, why);
-    else if (m->trouble.error != 0) /* constant texts for every errno that connect() knows */
-        snprintf(why, WHY, "cannot connect to \"%.64s\" TCP port %u: %s", s->host, s->port,
+    else if (m->session && m->summary.sent == 0)
+        snprintf(why, WHY, "no test packet could be sent to %s: %s", remote,
                  strerror(m->trouble.error));
+    else if (m->trouble.error != 0)
+        explain_connect(target, m->trouble.error, why);
     else if (!m->session)
         snprintf(why, WHY, "no control connection to \"%.64s\" TCP port %u in time", s->host,
                  s->port);
-    else if (m->summary.sent == 0)
-        snprintf(why, WHY, "no test packet could be sent to %s", remote);
     else
         snprintf(why, WHY, "no reply to %u test packets to %s", m->summary.sent, remote);
 }
@@ -90,8 +111,8 @@ enum tw_news_kind tw_news_state(struct tw_news *news, const struct tw_target *ta
     if (before.known) {
         char span[SPAN];
         format_span(measurement->begun.ns - before.since.ns, span);
-        snprintf(text, TW_NEWS_TEXT, "target \"%s\" is %s after %s %s: %s", target->instance, state,
-                 span, state_word(before.state), why);
+        snprintf(text, TW_NEWS_TEXT, "target \"%s\" is %s (was %s for %s): %s", target->instance,
+                 state, state_word(before.state), span, why);
     } else {
         snprintf(text, TW_NEWS_TEXT, "target \"%s\" is %s: %s", target->instance, state, why);
     }

@@ -448,8 +448,8 @@ bool tw_option_set(struct tw_settings *settings, enum tw_option option,
         snprintf(why, TW_OPTION_TEXT, "takes one value");
     else
         good = set_field(settings, row, values, count, why);
-    if (!good)
-        settings->bad |= bit;
+    /* a default may be given again, and then the last one counts */
+    settings->bad = good ? settings->bad & ~bit : settings->bad | bit;
     return good;
 }
 

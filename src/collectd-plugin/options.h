@@ -98,7 +98,8 @@ const char *tw_option_name(enum tw_option option);
 const char *tw_option_nearest(const char *name, bool blocks);
 
 /* Sets the option and marks it given. False, with a reason in `why` ("must be a whole number from 1
- * to 10000"), when the values will not do; the field keeps what it held and is marked bad. */
+ * to 10000"), when the values will not do; the field keeps what it held and is marked bad, until
+ * it is set to something good. */
 bool tw_option_set(struct tw_settings *settings, enum tw_option option,
                    const struct tw_option_value *values, size_t count, char why[TW_OPTION_TEXT]);
 

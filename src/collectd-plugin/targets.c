@@ -280,14 +280,26 @@ static void check_inherited(struct tw_targets *targets, struct tw_target_block *
     }
 }
 
+/* collectd's own interval, which may be anything, within the bounds of the option. */
+static void use_interval_of_collectd(struct tw_targets *targets, struct tw_target_block *block,
+                                     int64_t interval_ns)
+{
+    const struct tw_option_value value = {.kind = TW_VALUE_NUMBER,
+                                          .number = (double)interval_ns / (double)TW_NS_PER_S};
+    char why[TW_OPTION_TEXT];
+    if (!tw_option_set(&block->settings, TW_OPTION_INTERVAL, &value, 1, why))
+        complain(targets, block, "Interval %g of collectd: %s, and is not set here", value.number,
+                 why);
+}
+
 static bool check_block(struct tw_targets *targets, struct tw_target_block *block,
                         int64_t interval_ns)
 {
     const uint32_t own = block->settings.given;
     tw_settings_inherit(&block->settings, &targets->defaults);
-    if (block->settings.interval_ns == 0)
-        block->settings.interval_ns = interval_ns;
     check_inherited(targets, block, own);
+    if ((block->settings.given & UINT32_C(1) << TW_OPTION_INTERVAL) == 0)
+        use_interval_of_collectd(targets, block, interval_ns);
     if ((own & UINT32_C(1) << TW_OPTION_HOST) == 0)
         complain(targets, block, "option \"Host\" is missing");
     return block->errors == 0 && check_name(targets, block) && check_families(targets, block) &&

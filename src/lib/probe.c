@@ -209,6 +209,7 @@ static void begin_interval(struct tw_probe *probe, tw_mono now)
         return; /* whatever were told of this interval would not be the target's */
     probe->phase = TW_PROBE_SET_UP;
     probe->sent = 0;
+    probe->send_error = 0;
     probe->retry_at = now; /* once in each interval at once, however long the delays have grown */
     probe->reused = probe->link == TW_PROBE_UP;
     probe->looked_again = false;
@@ -273,7 +274,7 @@ static void finish(struct tw_probe *probe, const struct tw_reading *now)
         if (m->summary.received + m->summary.late > 0)
             set_trouble(probe, TW_PROBE_OK, 0);
         else if (probe->sent == 0)
-            set_trouble(probe, TW_PROBE_UNREACHABLE, 0); /* the kernel took none */
+            set_trouble(probe, TW_PROBE_UNREACHABLE, probe->send_error); /* the kernel took none */
     } else {
         tw_summary_none(&m->summary);
     }
@@ -567,8 +568,9 @@ void tw_probe_stamp(struct tw_probe *probe, uint8_t *out, const struct tw_readin
         begin_drain(probe, now->mono);
 }
 
-void tw_probe_unsend(struct tw_probe *probe, tw_mono now)
+void tw_probe_unsend(struct tw_probe *probe, int error, tw_mono now)
 {
+    probe->send_error = error;
     tw_sender_unsend(&probe->senders[probe->current]);
     probe->sent--;
     probe->phase = TW_PROBE_TEST;

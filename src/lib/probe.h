@@ -92,7 +92,8 @@ struct tw_measurement {
         enum tw_client_failure failure;
         enum tw_client_step step;
         uint8_t accept;
-        int error; /* errno of connect, or EAI_* of the look-up when the state is NAME; 0 none */
+        int error; /* errno of connect or of sending, or EAI_* of the look-up when the state is
+                      NAME; 0 none */
     } trouble;
 };
 
@@ -143,6 +144,7 @@ struct tw_probe {
     tw_mono drain_by;      /* in DRAIN: when the last packet counts as lost */
     tw_mono next_send;
     uint32_t sent;
+    int send_error; /* of the last packet that the kernel did not take; 0 none */
 
     enum tw_probe_link link;
     bool reused;    /* the connection is older than this interval: it may be stale */
@@ -203,12 +205,12 @@ void tw_probe_sent(struct tw_probe *probe, size_t n, tw_mono now);
 void tw_probe_disconnected(struct tw_probe *probe, tw_mono now);
 
 /* Whether a test packet is due. Then: prepare, stamp as late as possible, send to probe->remote
- * from probe->local; if the kernel does not take it: unsend. */
+ * from probe->local; if the kernel does not take it: unsend, with its errno. */
 bool tw_probe_send_due(const struct tw_probe *probe, tw_mono now);
 TW_MUST_CHECK enum tw_result tw_probe_prepare(struct tw_probe *probe, uint8_t *out, size_t cap,
                                               size_t *len);
 void tw_probe_stamp(struct tw_probe *probe, uint8_t *out, const struct tw_reading *now);
-void tw_probe_unsend(struct tw_probe *probe, tw_mono now);
+void tw_probe_unsend(struct tw_probe *probe, int error, tw_mono now);
 
 /* A datagram that came from probe->remote to probe->local. */
 void tw_probe_receive(struct tw_probe *probe, const uint8_t *in, size_t n,

@@ -12,9 +12,10 @@
 
 #include "lib/time.h"
 
-#define TW_SAMPLE_DUPLICATE 0x01u /* another copy of this Sender Sequence Number came before */
-#define TW_SAMPLE_LATE      0x02u /* came after the loss threshold: the packet counts as lost */
-#define TW_SAMPLE_ANOMALY   0x04u /* an impossible delay: keep it out of delay statistics */
+#define TW_SAMPLE_DUPLICATE  0x01u /* another copy of this Sender Sequence Number came before */
+#define TW_SAMPLE_LATE       0x02u /* came after the loss threshold: the packet counts as lost */
+#define TW_SAMPLE_ANOMALY    0x04u /* an impossible delay: keep it out of delay statistics */
+#define TW_SAMPLE_NO_RECEIVE 0x08u /* no T2 came: T3 stands for it, processing is unknown */
 
 struct tw_sample {
     uint32_t sequence;           /* of the sender's packet */

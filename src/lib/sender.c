@@ -240,6 +240,7 @@ static void read_remote_times(struct tw_sender *sender, const struct tw_test_rep
     sample->t3 = tw_wall_from_stamp(stamp, sample->t4, tai_utc_s);
     if (reply->receive == 0) {
         sender->zero_receive++;
+        sample->flags |= TW_SAMPLE_NO_RECEIVE;
         sample->t2 = sample->t3;
         return;
     }

@@ -196,6 +196,8 @@ static enum packet_state take_first(struct tw_stats *stats, const struct tw_samp
         stats->anomalies++;
         return PACKET_ANOMALY;
     }
+    if ((sample->flags & TW_SAMPLE_NO_RECEIVE) != 0)
+        stats->processing_unknown = true;
     add_delays(stats, sample);
     return PACKET_MEASURED;
 }
@@ -363,6 +365,8 @@ static void finish_delays(struct tw_stats *stats, int64_t *scratch, struct tw_su
                                                &summary->reverse_variation};
     for (enum kind kind = 0; kind < KINDS; kind++) {
         const struct tw_distribution *from = &stats->delays[kind];
+        if (kind == PROCESSING && stats->processing_unknown)
+            continue;
         delays[kind]->n = count32(from->n);
         delays[kind]->mean = tw_distribution_mean(from);
         delays[kind]->stddev = tw_distribution_stddev(from);

@@ -74,6 +74,7 @@ struct tw_summary {
     uint32_t clock_anomalies; /* packets kept out of the delays */
     bool reflector_counts;    /* a reply with a Sequence Number of the reflector's own was seen */
 
+    /* processing has no value when some reply came without a T2 (TW_SAMPLE_NO_RECEIVE) */
     struct tw_delay rtt, rtt_total, forward, reverse, processing;
     struct tw_variation rtt_variation, forward_variation, reverse_variation;
 
@@ -151,6 +152,7 @@ struct tw_stats {
     uint64_t received, late, anomalies, duplicates, replicated;
     uint64_t duplicates_forward_by_sequence, duplicates_forward_by_stamps;
     uint64_t duplicates_undirected;
+    bool processing_unknown; /* of some sample */
     uint64_t reordered, reordered_reverse;
 
     struct tw_distribution delays[5]; /* by kind, see stats.c */

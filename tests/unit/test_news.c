@@ -96,9 +96,12 @@ static void a_failure_says_what_failed(void **state)
     m.summary.sent = 10;
     first_is(&m, TW_NEWS_FAILURE,
              "target \"fra-ams\" is silent: no reply to 10 test packets to 192.0.2.1:863");
-    m.summary.sent = 0;
+    m = result(TW_PROBE_UNREACHABLE, 0);
+    m.session = true;
+    m.trouble.error = EPERM;
     first_is(&m, TW_NEWS_FAILURE,
-             "target \"fra-ams\" is silent: no test packet could be sent to 192.0.2.1:863");
+             "target \"fra-ams\" is unreachable: no test packet could be sent to 192.0.2.1:863: "
+             "Operation not permitted");
 
     m = result(TW_PROBE_NAME, 0);
     m.trouble.error = EAI_NONAME;
@@ -110,6 +113,42 @@ static void a_failure_says_what_failed(void **state)
     first_is(
         &m, TW_NEWS_FAILURE,
         "target \"fra-ams\" is unresolved: cannot resolve \"ams1.example.net\": no answer in time");
+}
+
+static void what_this_host_lacks_is_not_blamed_on_the_server(void **state)
+{
+    (void)state;
+    struct tw_measurement m = result(TW_PROBE_UNREACHABLE, 0);
+    settings.source =
+        (struct tw_address){.octets = {192, 0, 2, 9}, .family = 4}; /* and is not ours */
+    target.source_port = 20001;
+    strcpy(settings.device, "vrf-mgmt");
+    m.trouble.error = EADDRNOTAVAIL;
+    first_is(&m, TW_NEWS_FAILURE,
+             "target \"fra-ams\" is unreachable: cannot use SourceAddress \"192.0.2.9\": Cannot "
+             "assign requested address");
+    m.trouble.error = EADDRINUSE;
+    first_is(&m, TW_NEWS_FAILURE,
+             "target \"fra-ams\" is unreachable: cannot use SourcePort 20001: Address already in "
+             "use");
+    m.trouble.error = EACCES;
+    first_is(&m, TW_NEWS_FAILURE,
+             "target \"fra-ams\" is unreachable: cannot use SourcePort 20001: Permission denied");
+    m.trouble.error = ENODEV;
+    first_is(&m, TW_NEWS_FAILURE,
+             "target \"fra-ams\" is unreachable: cannot use Device \"vrf-mgmt\": No such device");
+    m.trouble.error = ECONNREFUSED;
+    first_is(&m, TW_NEWS_FAILURE,
+             "target \"fra-ams\" is unreachable: cannot connect to \"ams1.example.net\" TCP port "
+             "862: Connection refused");
+
+    settings.source.family = 0;
+    target.source_port = 0;
+    settings.device[0] = '\0';
+    m.trouble.error = EADDRNOTAVAIL; /* no free port */
+    first_is(&m, TW_NEWS_FAILURE,
+             "target \"fra-ams\" is unreachable: cannot connect to \"ams1.example.net\" TCP port "
+             "862: Cannot assign requested address");
 }
 
 static void a_change_is_said_once_with_its_span(void **state)
@@ -125,15 +164,15 @@ static void a_change_is_said_once_with_its_span(void **state)
     } course[] = {
         {TW_PROBE_OK, 100, TW_NEWS_FIRST, "target \"fra-ams\" is ok: "},
         {TW_PROBE_OK, 110, TW_NEWS_NONE, ""},
-        {TW_PROBE_SILENT, 142, TW_NEWS_FAILURE, "target \"fra-ams\" is silent after 42 s ok: "},
+        {TW_PROBE_SILENT, 142, TW_NEWS_FAILURE, "target \"fra-ams\" is silent (was ok for 42 s): "},
         {TW_PROBE_SILENT, 200, TW_NEWS_NONE, ""},
         {TW_PROBE_UNREACHABLE, 342, TW_NEWS_FAILURE,
-         "target \"fra-ams\" is unreachable after 3 min 20 s silent: "},
+         "target \"fra-ams\" is unreachable (was silent for 3 min 20 s): "},
         {TW_PROBE_OK, 7842, TW_NEWS_OKAY,
-         "target \"fra-ams\" is ok after 2 h 5 min unreachable: replies"},
+         "target \"fra-ams\" is ok (was unreachable for 2 h 5 min): replies"},
         {TW_PROBE_OK, 7852, TW_NEWS_NONE, ""},
         {TW_PROBE_NAME, 7842 + 273600, TW_NEWS_FAILURE,
-         "target \"fra-ams\" is unresolved after 3 d 4 h ok: cannot resolve"},
+         "target \"fra-ams\" is unresolved (was ok for 3 d 4 h): cannot resolve"},
     };
     for (size_t i = 0; i < sizeof course / sizeof course[0]; i++) {
         const struct tw_measurement m = result(course[i].state, course[i].begun_s);
@@ -242,6 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(the_first_good_result_names_both_addresses, set_up),
         cmocka_unit_test_setup(a_failure_says_what_failed, set_up),
+        cmocka_unit_test_setup(what_this_host_lacks_is_not_blamed_on_the_server, set_up),
         cmocka_unit_test_setup(a_change_is_said_once_with_its_span, set_up),
         cmocka_unit_test_setup(the_longest_names_fit_or_are_cut, set_up),
         cmocka_unit_test_setup(copied_numbers_are_named_once_after_three_losses, set_up),

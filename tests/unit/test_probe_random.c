@@ -242,7 +242,7 @@ static void send_one(struct world *world)
     assert_true(since >= 0 && since < rig->config.interval_ns - rig->config.sender.wait_ns);
     send_packet(rig);
     if (chance(world, 5)) {
-        tw_probe_unsend(&rig->probe, rig->now.mono);
+        tw_probe_unsend(&rig->probe, ENOBUFS, rig->now.mono);
         world->totals->unsent++;
         return;
     }

@@ -262,7 +262,7 @@ static void packet_the_kernel_did_not_take_was_never_sent(void **state)
     for (unsigned i = 0; i < 4; i++) {
         send_packet(&rig);
         assert_int_equal(tw_get32(rig.packet), i);
-        tw_probe_unsend(&rig.probe, rig.now.mono);
+        tw_probe_unsend(&rig.probe, EPERM, rig.now.mono);
         assert_false(tw_probe_send_due(&rig.probe, rig.now.mono));
         assert_int_equal(rig.probe.phase, TW_PROBE_TEST); /* also after the last one */
         rig_set_time(&rig, rig.now.mono.ns + 100 * MS);
@@ -288,7 +288,7 @@ static void kernel_that_never_takes_a_packet_is_tried_at_the_packets_pace(void *
     while (rig.probe.phase == TW_PROBE_TEST) {
         if (tw_probe_send_due(&rig.probe, rig.now.mono)) {
             send_packet(&rig);
-            tw_probe_unsend(&rig.probe, rig.now.mono);
+            tw_probe_unsend(&rig.probe, EPERM, rig.now.mono);
             tries++;
         }
         assert_true(tw_probe_deadline(&rig.probe).ns > rig.now.mono.ns);
@@ -300,6 +300,7 @@ static void kernel_that_never_takes_a_packet_is_tried_at_the_packets_pace(void *
     assert_int_equal(m.state, TW_PROBE_UNREACHABLE);
     assert_true(m.session);
     assert_false(m.trouble.valid);
+    assert_int_equal(m.trouble.error, EPERM);
     assert_int_equal(m.summary.sent, 0);
     assert_int_equal(m.summary.lost, 0);
     assert_int_equal(m.counters.sent, 0);
@@ -313,7 +314,7 @@ static void refused_packet_is_not_tried_at_once_again_after_a_stall(void **state
     rig_testing(&rig);
     rig_set_time(&rig, RIG_FIRST_NS + 2 * S);
     send_packet(&rig);
-    tw_probe_unsend(&rig.probe, rig.now.mono);
+    tw_probe_unsend(&rig.probe, EPERM, rig.now.mono);
     assert_int_equal(tw_probe_deadline(&rig.probe).ns, rig.now.mono.ns + 100 * MS);
     assert_false(tw_probe_send_due(&rig.probe, rig.now.mono));
 }

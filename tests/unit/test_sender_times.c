@@ -209,7 +209,7 @@ static void zero_receive_timestamp_is_taken_as_the_departure(void **state)
     uint8_t reply[HEADER];
     put_reply(&s, (struct reply){.t2 = 0, .t3 = WALL_NTP + 0x40000000, .error = 1}, reply);
     assert_int_equal(receive_at(&s, reply, HEADER, 1000 * MS), TW_SENDER_SAMPLE);
-    assert_int_equal(s.sample.flags, 0);
+    assert_int_equal(s.sample.flags, TW_SAMPLE_NO_RECEIVE);
     assert_int_equal(s.sample.t2.ns, WALL_NS + 250 * MS);
     assert_int_equal(s.sample.rtt_ns, 1000 * MS);
     assert_int_equal(s.sample.processing_ns, 0);
@@ -225,6 +225,7 @@ static void equal_reflector_timestamps_are_a_processing_of_zero(void **state)
     assert_answered(&s, 0, MS, 0);
     assert_int_equal(s.sample.processing_ns, 0);
     assert_int_equal(s.sample.rtt_ns, MS);
+    assert_int_equal(s.sample.flags, 0);
     assert_int_equal(s.sender.zero_receive, 0);
 }
 

@@ -209,6 +209,46 @@ static void descriptor_stays_where_it_is_below_a_low_limit(void **state)
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
 }
 
+/* Takes raised descriptors until there are no more; returns how many, and the limit is `most`. */
+static int raise_all(rlim_t most)
+{
+    int taken[2048];
+    int count = 0;
+    struct rlimit old;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    struct rlimit limit = {.rlim_cur = most, .rlim_max = old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    for (;;) {
+        const int low = dup(STDERR_FILENO);
+        assert_true(low >= 0);
+        const int raised = tw_descriptor_raise(low);
+        if (raised < 0) {
+            assert_int_equal(errno, EMFILE);
+            assert_int_equal(fcntl(low, F_GETFD), -1);
+            break;
+        }
+        assert_true(count < 2048);
+        taken[count++] = raised;
+    }
+    for (int i = 0; i < count; i++)
+        close(taken[i]);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    return count;
+}
+
+/* A guest that takes the last descriptor leaves its host without log, files and libraries. */
+static void raised_descriptors_leave_some_to_the_host(void **state)
+{
+    (void)state;
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    if (limit.rlim_max < 1024 + 40)
+        skip();
+    const int few = raise_all(256);
+    assert_true(few > 128 && few <= 192);
+    assert_int_equal(raise_all(1024 + 40), 40);
+}
+
 /* A listening socket on any port of `text`; -1 when the host has no such address. */
 static int listen_on(const char *text, struct tw_address *where)
 {
@@ -356,6 +396,7 @@ int main(void)
         cmocka_unit_test(scope_belongs_to_link_local_addresses_alone),
         cmocka_unit_test(raised_descriptor_is_out_of_the_way_of_select),
         cmocka_unit_test(descriptor_stays_where_it_is_below_a_low_limit),
+        cmocka_unit_test(raised_descriptors_leave_some_to_the_host),
         cmocka_unit_test(connection_has_the_wanted_source_and_dscp),
         cmocka_unit_test(connection_works_over_ipv6),
         cmocka_unit_test(closed_port_refuses),

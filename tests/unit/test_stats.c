@@ -140,6 +140,19 @@ static void anomalies_only_leave_the_delays_unknown(void **state)
     assert_int_equal(summary.duplicates, 1);
 }
 
+static void processing_without_a_receive_timestamp_is_unknown_not_zero(void **state)
+{
+    (void)state;
+    begin_stateful();
+    feed(reply(0, 0, MS, MS));
+    feed_flagged(1, 1, TW_SAMPLE_NO_RECEIVE);
+    finish(2);
+    assert_int_equal(summary.received, 2);
+    assert_int_equal(summary.rtt.n, 2);
+    assert_int_equal(summary.processing.n, 0);
+    assert_true(isnan(summary.processing.mean) && isnan(summary.processing.p50));
+}
+
 static void first_copy_gives_the_delay(void **state)
 {
     (void)state;
@@ -319,6 +332,7 @@ int main(void)
         cmocka_unit_test(single_sample_has_percentiles_but_no_deviation),
         cmocka_unit_test(impossible_delay_counts_for_loss_and_order_only),
         cmocka_unit_test(anomalies_only_leave_the_delays_unknown),
+        cmocka_unit_test(processing_without_a_receive_timestamp_is_unknown_not_zero),
         cmocka_unit_test(first_copy_gives_the_delay),
         cmocka_unit_test(offset_is_taken_at_the_least_round_trip),
         cmocka_unit_test(one_way_delays_are_valid_above_their_error_only),

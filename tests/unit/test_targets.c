@@ -192,6 +192,50 @@ static void a_bad_default_costs_those_who_would_use_it(void **state)
         "<Target \"fra\">: skipped, \"Mode\" of <Plugin twamp> is bad and not set here");
 }
 
+static void of_several_defaults_the_last_counts(void **state)
+{
+    struct tw_targets *targets = *state;
+    set_default(targets, "Count", number(5));
+    set_default(targets, "Count", number(0.5));
+    set_default(targets, "Count", number(7));
+    begin(targets, "fra");
+    say(targets, "Host", "192.0.2.1");
+    finish(targets);
+    only_message(targets, "<Plugin twamp>: Count 0.5: must be a whole number from 1 to 10000");
+    assert_int_equal(targets->count, 1);
+    assert_int_equal(targets->targets[0].settings->count, 7);
+}
+
+/* collectd takes any, and hands it on to targets that name none. */
+static void an_interval_of_collectd_has_the_same_bounds(void **state)
+{
+    struct tw_targets *targets = *state;
+    set_default(targets, "Count", number(1));
+    set_default(targets, "PacketInterval", number(0.01));
+    set_default(targets, "Timeout", number(0.1));
+    begin(targets, "fra");
+    say(targets, "Host", "192.0.2.1");
+    begin(targets, "ams");
+    say(targets, "Host", "192.0.2.2");
+    say_number(targets, "Interval", 1);
+    tw_targets_finish(targets, TW_NS_PER_S / 2 - 1); /* how collectd's time format says 0.5 */
+    assert_int_equal(targets->count, 1);
+    assert_string_equal(targets->targets[0].instance, "ams");
+    only_message(targets, "<Target \"fra\">: Interval 0.5 of collectd: must be a number of seconds "
+                          "from 1 to 86400, and is not set here");
+}
+
+static void an_interval_of_collectd_may_be_endless(void **state)
+{
+    struct tw_targets *targets = *state;
+    begin(targets, "fra");
+    say(targets, "Host", "192.0.2.1");
+    tw_targets_finish(targets, INT64_MAX);
+    assert_int_equal(targets->count, 0);
+    assert_int_equal(targets->message_count, 1);
+    assert_non_null(strstr(targets->messages[0], " from 1 to 86400, and is not set here"));
+}
+
 static void a_session_must_fit_into_its_interval(void **state)
 {
     struct tw_targets *targets = *state;
@@ -450,6 +494,9 @@ int main(void)
         CASE(a_bad_value_names_block_option_value_and_what_is_valid),
         CASE(what_is_not_built_is_refused),
         CASE(a_bad_default_costs_those_who_would_use_it),
+        CASE(of_several_defaults_the_last_counts),
+        CASE(an_interval_of_collectd_has_the_same_bounds),
+        CASE(an_interval_of_collectd_may_be_endless),
         CASE(a_session_must_fit_into_its_interval),
         CASE(names_must_differ),
         CASE(several_classes_are_several_targets),

@@ -207,7 +207,7 @@ static void send_batch(struct tw_engine *engine, struct tw_test_socket *socket,
         const bool full = sent == -EAGAIN || sent == -ENOBUFS || sent == -ENOMEM;
         const unsigned failed = full ? n - first : 1;
         for (unsigned i = first; i < first + failed; i++)
-            tw_probe_unsend(&targets[i]->probe, now);
+            tw_probe_unsend(&targets[i]->probe, -sent, now);
         add_to(&engine->send_failures, failed);
         first += failed;
     }

@@ -10,6 +10,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { FIRST_RAISED = 1024 }; /* FD_SETSIZE: select() can name what is below */
@@ -143,14 +144,25 @@ bool tw_address_parse(const char *text, struct tw_address *address)
     return true;
 }
 
+/* Whether a descriptor is in the lower three quarters of what the limit allows: the kernel always
+ * gives the lowest. */
+static bool leaves_some(int fd)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+           (rlim_t)fd < limit.rlim_cur - limit.rlim_cur / 4;
+}
+
 int tw_descriptor_raise(int fd)
 {
     if (fd < 0 || fd >= FIRST_RAISED)
         return fd;
     const int raised = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_RAISED);
-    if (raised < 0)
+    if (raised < 0 && errno == EINVAL && leaves_some(fd))
         return fd;
     close(fd);
+    if (raised < 0)
+        errno = EMFILE;
     return raised;
 }
 
@@ -197,10 +209,10 @@ int tw_tcp_connect(const struct tw_address *remote, const struct tw_tcp_options 
         return -EAFNOSUPPORT;
     int fd = socket(remote->family == 4 ? AF_INET : AF_INET6,
                     SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
     if (options->raise)
         fd = tw_descriptor_raise(fd);
+    if (fd < 0)
+        return -errno;
     int error = prepare_tcp(fd, remote, options);
     if (error == 0) {
         struct sockaddr_storage sockaddr;

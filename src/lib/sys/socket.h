@@ -27,9 +27,10 @@ char *tw_address_format(const struct tw_address *address, bool with_port,
 bool tw_address_parse(const char *text, struct tw_address *address);
 
 /* Moves a descriptor to 1024 or above, where select() users of the same process cannot trip over it
- * (a collectd plugin is a guest); keeps it where it is when that fails. Returns the descriptor to
- * use.
- */
+ * (a collectd plugin is a guest). Below a limit of 1024 it stays where it is. Returns the
+ * descriptor to use; or -1 with errno EMFILE, and it is closed, when there is no room above, or,
+ * below such a limit, only a quarter is left: what remains is for the files of others. -1 is passed
+ * through with its errno. */
 int tw_descriptor_raise(int fd);
 
 struct tw_tcp_options {

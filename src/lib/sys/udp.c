@@ -134,10 +134,10 @@ int tw_udp_open(struct tw_udp *udp, const struct tw_udp_options *options)
         return -EAFNOSUPPORT;
     int fd = socket(options->bind.family == 4 ? AF_INET : AF_INET6,
                     SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0)
-        return -errno;
     if (options->raise)
         fd = tw_descriptor_raise(fd);
+    if (fd < 0)
+        return -errno;
     int error = open_and_bind(fd, options);
     if (error == 0)
         error = tw_socket_local(fd, &udp->local);
