@@ -302,13 +302,13 @@ static void a_client_that_lingers_makes_room_for_itself(void **state)
     static const char *const peers[] = {"127.0.1.1", "127.0.1.2", "127.0.1.2", "127.0.1.2",
                                         "127.0.1.2"};
     struct twd_session *sessions[G_N_ELEMENTS(peers)];
-    for (uint16_t i = 0; i < G_N_ELEMENTS(peers); i++) {
+    for (unsigned i = 0; i < G_N_ELEMENTS(peers); i++) {
         become(fixture, peers[i]);
         sessions[i] = ask(fixture, (uint16_t)(i + 1));
         assert_non_null(sessions[i]);
-        wait_for(&fixture->ready, i + 1U);
+        wait_for(&fixture->ready, i + 1);
         twd_sessions_start(fixture->sessions, sessions[i]);
-        wait_for(&fixture->started, i + 1U);
+        wait_for(&fixture->started, i + 1);
         twd_sessions_stop(fixture->sessions, sessions[i]);
     }
     assert_int_equal(sessions[0]->state, TWD_SESSION_LINGERING);
