@@ -159,7 +159,7 @@ static void put_path(struct sheet *sheet, const struct tw_measurement *m)
     put(sheet, "count", "hops-reverse", s->hops_reverse);
     put(sheet, "gauge", "dscp-forward", s->dscp_forward);
     put(sheet, "gauge", "dscp-reverse", s->dscp_reverse);
-    put(sheet, "gauge", "reachable", m->state == TW_PROBE_OK);
+    put(sheet, "gauge", "reachable", m->state == TW_MEASUREMENT_OK);
     put(sheet, "gauge", "state", m->state);
 }
 

@@ -29,13 +29,13 @@ static void format_span(int64_t ns, char text[SPAN])
 }
 
 /* The names of the states, but for two that are no adjectives. */
-static const char *state_word(enum tw_probe_state state)
+static const char *state_word(enum tw_measurement_state state)
 {
-    if (state == TW_PROBE_NAME)
+    if (state == TW_MEASUREMENT_NAME)
         return "unresolved";
-    if (state == TW_PROBE_KEY)
+    if (state == TW_MEASUREMENT_KEY)
         return "refusing our key";
-    return tw_probe_state_name(state);
+    return tw_measurement_state_name(state);
 }
 
 static void explain_control(const struct tw_measurement *m, char why[WHY])
@@ -74,11 +74,11 @@ static void explain(const struct tw_target *target, const struct tw_measurement 
     const struct tw_settings *s = target->settings;
     char remote[TW_ADDRESS_TEXT];
     tw_address_format(&m->remote, true, remote);
-    if (m->state == TW_PROBE_OK) {
+    if (m->state == TW_MEASUREMENT_OK) {
         char local[TW_ADDRESS_TEXT];
         snprintf(why, WHY, "replies from %s to %s", remote,
                  tw_address_format(&m->local, true, local));
-    } else if (m->state == TW_PROBE_NAME)
+    } else if (m->state == TW_MEASUREMENT_NAME)
         snprintf(why, WHY, "cannot resolve \"%.64s\": %s", s->host,
                  m->trouble.error != 0 ? gai_strerror(m->trouble.error) : "no answer in time");
     else if (m->trouble.valid)
@@ -116,7 +116,7 @@ enum tw_news_kind tw_news_state(struct tw_news *news, const struct tw_target *ta
     } else {
         snprintf(text, TW_NEWS_TEXT, "target \"%s\" is %s: %s", target->instance, state, why);
     }
-    if (measurement->state != TW_PROBE_OK)
+    if (measurement->state != TW_MEASUREMENT_OK)
         return TW_NEWS_FAILURE;
     return before.known ? TW_NEWS_OKAY : TW_NEWS_FIRST;
 }

@@ -16,7 +16,7 @@ enum { TW_NEWS_TEXT = 384 };
 /* One per target, zero at the start; owned by the thread that publishes. */
 struct tw_news {
     bool known; /* the next two mean something */
-    enum tw_probe_state state;
+    enum tw_measurement_state state;
     tw_mono since;
     bool counts;   /* the reflector was seen to count its own replies */
     unsigned gaps; /* intervals with a loss that has a direction, while not `counts` */

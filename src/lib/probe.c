@@ -17,18 +17,6 @@ enum { TW_PROBE_BURST = 3 };
  * stopped. */
 static const int64_t TW_PROBE_ASLEEP_NS = 100 * TW_NS_PER_MS;
 
-const char *tw_probe_state_name(enum tw_probe_state state)
-{
-    switch (state) {
-#define TW_PROBE_NAME_CASE(name, value, text)                                                      \
-    case name:                                                                                     \
-        return text;
-        TW_PROBE_STATES(TW_PROBE_NAME_CASE)
-#undef TW_PROBE_NAME_CASE
-    }
-    return "unknown";
-}
-
 /* From the first packet until the last one counts as lost. */
 static int64_t session_ns(const struct tw_probe_config *config)
 {
@@ -114,35 +102,6 @@ static void hang_up(struct tw_probe *probe)
     probe->reused = false;
 }
 
-static void set_trouble(struct tw_probe *probe, enum tw_probe_state state, int error)
-{
-    probe->measurement.state = state;
-    probe->measurement.trouble.valid = false;
-    probe->measurement.trouble.error = error;
-}
-
-static enum tw_probe_state state_of_failure(enum tw_client_failure failure,
-                                            enum tw_client_step step)
-{
-    if (failure == TW_CLIENT_TIMED_OUT)
-        return TW_PROBE_SILENT;
-    /* Who breaks off in the middle of a test did not refuse it: it is gone. */
-    if (failure == TW_CLIENT_ENDED && step == TW_CLIENT_STEP_TEST)
-        return TW_PROBE_UNREACHABLE;
-    return TW_PROBE_REFUSED;
-}
-
-static void set_control_trouble(struct tw_probe *probe, enum tw_client_failure failure,
-                                enum tw_client_step step, uint8_t accept)
-{
-    probe->measurement.state = state_of_failure(failure, step);
-    probe->measurement.trouble.valid = true;
-    probe->measurement.trouble.failure = failure;
-    probe->measurement.trouble.step = step;
-    probe->measurement.trouble.accept = accept;
-    probe->measurement.trouble.error = 0;
-}
-
 static void connect_next(struct tw_probe *probe, tw_mono now)
 {
     probe->peer = probe->addresses[probe->address_index];
@@ -216,7 +175,9 @@ static void begin_interval(struct tw_probe *probe, tw_mono now)
     memset(&probe->measurement, 0, sizeof probe->measurement);
     probe->measurement.begun = probe->begun;
     /* What it is called if nothing at all happens until set_up_by. */
-    set_trouble(probe, probe->address_count == 0 ? TW_PROBE_NAME : TW_PROBE_UNREACHABLE, 0);
+    tw_measurement_fail(
+        &probe->measurement,
+        probe->address_count == 0 ? TW_MEASUREMENT_NAME : TW_MEASUREMENT_UNREACHABLE, 0);
     advance(probe, now);
 }
 
@@ -237,7 +198,8 @@ static void begin_test(struct tw_probe *probe, tw_mono now)
     };
     tw_stats_init(&probe->stats, &stats);
     probe->next_send = now;
-    set_trouble(probe, TW_PROBE_SILENT, 0); /* unless something answers */
+    tw_measurement_fail(&probe->measurement, TW_MEASUREMENT_SILENT,
+                        0); /* unless something answers */
     probe->measurement.session = true;
     probe->measurement.remote = probe->remote;
     probe->measurement.local = probe->local;
@@ -248,16 +210,6 @@ static void begin_drain(struct tw_probe *probe, tw_mono last_departure)
 {
     probe->phase = TW_PROBE_DRAIN;
     probe->drain_by = tw_mono_after(last_departure, probe->config->sender.wait_ns);
-}
-
-static void count(struct tw_probe_counters *counters, const struct tw_summary *summary)
-{
-    counters->sent += summary->sent;
-    counters->received += summary->received;
-    counters->lost += summary->lost;
-    counters->duplicate += summary->duplicates;
-    counters->reordered += summary->reordered;
-    counters->late += summary->late;
 }
 
 /* The interval's result is final. */
@@ -272,13 +224,14 @@ static void finish(struct tw_probe *probe, const struct tw_reading *now)
             (void)result;
         }
         if (m->summary.received + m->summary.late > 0)
-            set_trouble(probe, TW_PROBE_OK, 0);
+            tw_measurement_fail(&probe->measurement, TW_MEASUREMENT_OK, 0);
         else if (probe->sent == 0)
-            set_trouble(probe, TW_PROBE_UNREACHABLE, probe->send_error); /* the kernel took none */
+            tw_measurement_fail(&probe->measurement, TW_MEASUREMENT_UNREACHABLE,
+                                probe->send_error); /* the kernel took none */
     } else {
         tw_summary_none(&m->summary);
     }
-    count(&probe->counters, &m->summary);
+    tw_measurement_count(&probe->counters, &m->summary);
     m->counters = probe->counters;
     m->time = now->wall;
     probe->phase = TW_PROBE_WAIT;
@@ -302,14 +255,14 @@ static bool next_address(struct tw_probe *probe)
  * if nothing failed before it. */
 static void give_up(struct tw_probe *probe, const struct tw_reading *now)
 {
-    const struct tw_measurement *m = &probe->measurement;
-    bool known = m->trouble.valid || m->trouble.error != 0;
+    bool known = tw_measurement_has_cause(&probe->measurement);
     bool asked = probe->link == TW_PROBE_UP && probe->client.step != TW_CLIENT_STEP_IDLE;
     if (asked || probe->link == TW_PROBE_CONNECTING) {
         if (asked && (!known || tw_mono_reached(tw_client_deadline(&probe->client), now->mono)))
-            set_control_trouble(probe, TW_CLIENT_TIMED_OUT, probe->client.step, 0);
+            tw_measurement_fail_control(&probe->measurement, TW_CLIENT_TIMED_OUT,
+                                        probe->client.step, 0);
         if (!asked && (!known || tw_mono_reached(probe->connect_by, now->mono)))
-            set_trouble(probe, TW_PROBE_UNREACHABLE, ETIMEDOUT);
+            tw_measurement_fail(&probe->measurement, TW_MEASUREMENT_UNREACHABLE, ETIMEDOUT);
         /* Or an address that swallows everything would keep the others from ever being tried. */
         if (!probe->reused)
             (void)next_address(probe);
@@ -351,7 +304,8 @@ static void control_failed(struct tw_probe *probe, const struct tw_client_event 
     /* Who hangs up after a refusal adds nothing to it. */
     bool after_refusal = failure == TW_CLIENT_ENDED && event->failed.step == TW_CLIENT_STEP_IDLE;
     if (probe->phase != TW_PROBE_WAIT && !after_refusal)
-        set_control_trouble(probe, failure, event->failed.step, event->failed.accept);
+        tw_measurement_fail_control(&probe->measurement, failure, event->failed.step,
+                                    event->failed.accept);
     connection_lost(probe, now);
 }
 
@@ -360,7 +314,8 @@ static void session_answered(struct tw_probe *probe, const struct tw_accept_sess
 {
     probe->reused = false; /* it lives */
     if (answer->accept != TW_ACCEPT_OK) {
-        set_control_trouble(probe, TW_CLIENT_REFUSED, TW_CLIENT_STEP_REQUEST, answer->accept);
+        tw_measurement_fail_control(&probe->measurement, TW_CLIENT_REFUSED, TW_CLIENT_STEP_REQUEST,
+                                    answer->accept);
         retry_later(probe, now);
         return;
     }
@@ -458,8 +413,8 @@ void tw_probe_resolved(struct tw_probe *probe, const struct tw_address *addresse
             probe->retry_at = now; /* what failed elsewhere is no reason to wait */
         probe->refresh_at = tw_mono_after(now, probe->config->resolve_ns);
         bool in_time = probe->phase == TW_PROBE_SET_UP && !tw_mono_reached(probe->set_up_by, now);
-        if (in_time && probe->measurement.state == TW_PROBE_NAME)
-            set_trouble(probe, TW_PROBE_UNREACHABLE, 0);
+        if (in_time && probe->measurement.state == TW_MEASUREMENT_NAME)
+            tw_measurement_fail(&probe->measurement, TW_MEASUREMENT_UNREACHABLE, 0);
         advance(probe, now);
         return;
     }
@@ -469,7 +424,7 @@ void tw_probe_resolved(struct tw_probe *probe, const struct tw_address *addresse
         return;
     }
     if (probe->phase == TW_PROBE_SET_UP) {
-        set_trouble(probe, TW_PROBE_NAME, error);
+        tw_measurement_fail(&probe->measurement, TW_MEASUREMENT_NAME, error);
         retry_later(probe, now);
     }
 }
@@ -498,7 +453,7 @@ void tw_probe_connect_failed(struct tw_probe *probe, int error, tw_mono now)
     probe->link = TW_PROBE_DOWN;
     probe->connect_by = TW_NEVER;
     if (probe->phase == TW_PROBE_SET_UP)
-        set_trouble(probe, TW_PROBE_UNREACHABLE, error);
+        tw_measurement_fail(&probe->measurement, TW_MEASUREMENT_UNREACHABLE, error);
     connection_lost(probe, now);
 }
 
@@ -648,7 +603,7 @@ void tw_probe_expire(struct tw_probe *probe, const struct tw_reading *now)
     if (tw_mono_reached(probe->connect_by, now->mono)) {
         hang_up(probe);
         if (probe->phase == TW_PROBE_SET_UP)
-            set_trouble(probe, TW_PROBE_UNREACHABLE, ETIMEDOUT);
+            tw_measurement_fail(&probe->measurement, TW_MEASUREMENT_UNREACHABLE, ETIMEDOUT);
         connection_lost(probe, now->mono);
     }
     if (tw_mono_reached(probe->refresh_at, now->mono))

@@ -26,26 +26,10 @@
 #include "lib/address.h"
 #include "lib/client.h"
 #include "lib/crypto.h"
+#include "lib/measurement.h"
 #include "lib/sender.h"
 #include "lib/stats.h"
 #include "lib/time.h"
-
-/* The target's state at the end of an interval; the numbers are published (gauge-state). */
-#define TW_PROBE_STATES(X)                                                                         \
-    X(TW_PROBE_OK, 0, "ok")                   /* test packets were answered */                     \
-    X(TW_PROBE_UNREACHABLE, 1, "unreachable") /* no control connection */                          \
-    X(TW_PROBE_REFUSED, 2, "refused")         /* the server said no */                             \
-    X(TW_PROBE_SILENT, 3, "silent")           /* no answer to control messages or test packets */  \
-    X(TW_PROBE_KEY, 4, "key")                 /* wrong KeyID or secret */                          \
-    X(TW_PROBE_NAME, 5, "name")               /* the name cannot be resolved */
-
-enum tw_probe_state {
-#define TW_PROBE_ENUM(name, value, text) name = value,
-    TW_PROBE_STATES(TW_PROBE_ENUM)
-#undef TW_PROBE_ENUM
-};
-
-const char *tw_probe_state_name(enum tw_probe_state state);
 
 struct tw_probe_config {
     int64_t interval_ns;
@@ -69,33 +53,6 @@ bool tw_probe_fits(const struct tw_probe_config *config);
 
 /* Most addresses of one name that are tried. */
 enum { TW_PROBE_ADDRESSES = 4 };
-
-/* Sums since init: the published DERIVE values. */
-struct tw_probe_counters {
-    uint64_t sent, received, lost, duplicate, reordered, late;
-};
-
-/* The result of one interval. */
-struct tw_measurement {
-    tw_wall time;  /* when the result became final */
-    tw_mono begun; /* when the interval began */
-    enum tw_probe_state state;
-    bool session;                      /* a session was started: packets left */
-    struct tw_summary summary;         /* tw_summary_none() without a session */
-    struct tw_probe_counters counters; /* this interval included */
-    struct tw_address remote;          /* reflector's test address, family 0 without a session */
-    struct tw_address local;           /* the sender's, likewise */
-    uint32_t mode;                     /* of the control connection, 0 without a session */
-    /* the last thing that went wrong, while the state is not ok */
-    struct {
-        bool valid; /* the next fields mean something: the control machine failed */
-        enum tw_client_failure failure;
-        enum tw_client_step step;
-        uint8_t accept;
-        int error; /* errno of connect or of sending, or EAI_* of the look-up when the state is
-                      NAME; 0 none */
-    } trouble;
-};
 
 enum tw_probe_event_type {
     TW_PROBE_RESOLVE,    /* look up the target's name, then call tw_probe_resolved */
@@ -169,7 +126,7 @@ struct tw_probe {
     struct tw_probe_storage storage;
 
     struct tw_measurement measurement;
-    struct tw_probe_counters counters;
+    struct tw_measurement_counters counters;
     bool want_resolve, want_connect, want_disconnect, want_result;
     bool last_words; /* what is to be disconnected was up */
     bool parting; /* the driver is serving DISCONNECT: output() still gives the old stream's rest */

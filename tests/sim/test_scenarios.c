@@ -77,7 +77,7 @@ enum { WIRE_NS = 2 };
 
 static void assert_clean(const struct tw_measurement *m)
 {
-    assert_int_equal(m->state, TW_PROBE_OK);
+    assert_int_equal(m->state, TW_MEASUREMENT_OK);
     assert_true(m->session);
     assert_int_equal(m->summary.sent, 10);
     assert_int_equal(m->summary.received, 10);
@@ -88,7 +88,7 @@ static void assert_clean(const struct tw_measurement *m)
     assert_near(m->summary.rtt.mean, 2 * MS, WIRE_NS);
 }
 
-static void assert_no_session(const struct tw_measurement *m, enum tw_probe_state state)
+static void assert_no_session(const struct tw_measurement *m, enum tw_measurement_state state)
 {
     assert_int_equal(m->state, state);
     assert_false(m->session);
@@ -108,7 +108,7 @@ static void plain_path_is_measured_exactly(void **state)
     assert_int_equal(results(sim), 3);
     for (size_t i = 0; i < 3; i++) {
         const struct tw_summary *summary = &result(sim, i)->summary;
-        assert_int_equal(result(sim, i)->state, TW_PROBE_OK);
+        assert_int_equal(result(sim, i)->state, TW_MEASUREMENT_OK);
         assert_int_equal(summary->received, 10);
         assert_near(summary->rtt.min, 5 * MS, WIRE_NS);
         assert_near(summary->rtt.max, 5 * MS, WIRE_NS);
@@ -372,7 +372,7 @@ static void killed_server_shows_in_the_next_interval_and_so_does_its_return(void
     sim_kill_server(sim); /* interval 1 has ended its session; interval 2 begins at 21 s */
     sim_run(sim, after_interval(4));
     for (size_t i = 2; i <= 4; i++)
-        assert_no_session(result(sim, i), TW_PROBE_UNREACHABLE);
+        assert_no_session(result(sim, i), TW_MEASUREMENT_UNREACHABLE);
     assert_int_equal(result(sim, 2)->trouble.error, ECONNREFUSED);
     assert_int_equal(result(sim, 4)->counters.sent, 20); /* only what was really sent */
     sim_start_server(sim);
@@ -390,11 +390,11 @@ static void server_that_dies_in_mid_session_loses_the_rest(void **state)
     sim_kill_server(sim);
     sim_run(sim, after_interval(1));
     const struct tw_measurement *m = result(sim, 0);
-    assert_int_equal(m->state, TW_PROBE_OK);
+    assert_int_equal(m->state, TW_MEASUREMENT_OK);
     assert_int_equal(m->summary.sent, 10);
     assert_int_equal(m->summary.received, 5);
     assert_int_equal(m->summary.lost_undecided, 5);
-    assert_no_session(result(sim, 1), TW_PROBE_UNREACHABLE);
+    assert_no_session(result(sim, 1), TW_MEASUREMENT_UNREACHABLE);
     sim_free(sim);
 }
 
@@ -425,7 +425,7 @@ static void every_refusal_is_told_and_recovered_from(void **state)
             sim_run(sim, after_interval(1));
             for (size_t n = 0; n < 2; n++) {
                 const struct tw_measurement *m = result(sim, n);
-                assert_no_session(m, TW_PROBE_REFUSED);
+                assert_no_session(m, TW_MEASUREMENT_REFUSED);
                 assert_true(m->trouble.valid);
                 assert_int_equal(m->trouble.failure, TW_CLIENT_REFUSED);
                 assert_int_equal(m->trouble.accept, accepts[i]);
@@ -446,7 +446,7 @@ static void server_that_offers_no_mode_refuses(void **state)
     struct sim *sim = new_world();
     sim_server(sim)->config.modes = 0;
     sim_run(sim, after_interval(0));
-    assert_no_session(last_result(sim), TW_PROBE_REFUSED);
+    assert_no_session(last_result(sim), TW_MEASUREMENT_REFUSED);
     assert_int_equal(last_result(sim)->trouble.failure, TW_CLIENT_MODES_ZERO);
     sim_server(sim)->config.modes = TW_MODE_UNAUTHENTICATED;
     sim_run(sim, after_interval(1));
@@ -463,7 +463,7 @@ static void silence_at_every_octet_of_the_control_stream_ends_as_silent(void **s
         sim_server(sim)->mute = octets == 0;
         sim_server(sim)->mute_after = octets;
         sim_run(sim, after_interval(0));
-        assert_no_session(last_result(sim), TW_PROBE_SILENT);
+        assert_no_session(last_result(sim), TW_MEASUREMENT_SILENT);
         sim_server(sim)->mute = false;
         sim_server(sim)->mute_after = 0;
         sim_run(sim, after_interval(1));
@@ -479,7 +479,7 @@ static void close_at_every_octet_of_the_control_stream_is_survived(void **state)
         struct sim *sim = new_world();
         sim_server(sim)->close_after = octets;
         sim_run(sim, after_interval(0));
-        assert_no_session(last_result(sim), TW_PROBE_REFUSED);
+        assert_no_session(last_result(sim), TW_MEASUREMENT_REFUSED);
         assert_int_equal(last_result(sim)->trouble.failure, TW_CLIENT_ENDED);
         sim_server(sim)->close_after = 0;
         sim_run(sim, after_interval(1));
@@ -507,13 +507,13 @@ static void filtered_tcp_is_unreachable_and_filtered_udp_is_silent(void **state)
     struct sim *sim = new_world();
     sim_server(sim)->tcp_filtered = true;
     sim_run(sim, after_interval(0));
-    assert_no_session(last_result(sim), TW_PROBE_UNREACHABLE);
+    assert_no_session(last_result(sim), TW_MEASUREMENT_UNREACHABLE);
     assert_int_equal(last_result(sim)->trouble.error, ETIMEDOUT);
     sim_server(sim)->tcp_filtered = false;
     sim_reverse(sim)->down = true;
     sim_run(sim, after_interval(1));
     const struct tw_measurement *m = last_result(sim);
-    assert_int_equal(m->state, TW_PROBE_SILENT);
+    assert_int_equal(m->state, TW_MEASUREMENT_SILENT);
     assert_true(m->session);
     assert_int_equal(m->summary.sent, 10);
     assert_int_equal(m->summary.lost, 10);
@@ -558,7 +558,7 @@ static void lost_name_service_is_survived(void **state)
     struct sim *sim = new_world();
     sim_set_name(sim, 0);
     sim_run(sim, after_interval(1));
-    assert_no_session(result(sim, 0), TW_PROBE_NAME);
+    assert_no_session(result(sim, 0), TW_MEASUREMENT_NAME);
     assert_int_equal(result(sim, 1)->trouble.error, -2);
     sim_set_name(sim, 1);
     sim_run(sim, after_interval(2));
@@ -725,7 +725,7 @@ static void a_day_of_intervals_stays_exact(void **state)
     obey(sim_forward(sim), &forward);
     sim_run(sim, after_interval(DAY - 1));
     assert_int_equal(results(sim), DAY);
-    struct tw_probe_counters counters = last_result(sim)->counters;
+    struct tw_measurement_counters counters = last_result(sim)->counters;
     assert_int_equal(counters.sent, 10 * DAY);
     assert_int_equal(counters.lost, 3);
     assert_int_equal(counters.received, 10 * DAY - 3);

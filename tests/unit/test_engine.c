@@ -44,7 +44,7 @@ struct news {
     struct tw_measurement last;
     unsigned count; /* measurements */
     unsigned good;  /* of them: everything sent and answered, quickly */
-    unsigned states[TW_PROBE_NAME + 1];
+    unsigned states[TW_MEASUREMENT_NAME + 1];
     bool broken; /* something was seen that must never be */
 };
 
@@ -95,20 +95,21 @@ int __wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags)
 
 static bool is_good(const struct tw_measurement *m)
 {
-    return m->state == TW_PROBE_OK && m->session && m->summary.sent == COUNT &&
+    return m->state == TW_MEASUREMENT_OK && m->session && m->summary.sent == COUNT &&
            m->summary.received == COUNT && m->summary.rtt.n == COUNT && m->summary.rtt.min >= 0 &&
            m->summary.rtt.mean > 0 && m->summary.rtt.max < 50.0 * 1e6;
 }
 
 /* What holds however slow the machine is. */
-static bool is_consistent(const struct tw_measurement *m, const struct tw_probe_counters *before)
+static bool is_consistent(const struct tw_measurement *m,
+                          const struct tw_measurement_counters *before)
 {
     const struct tw_summary *s = &m->summary;
-    const struct tw_probe_counters *c = &m->counters;
+    const struct tw_measurement_counters *c = &m->counters;
     return s->sent <= COUNT && s->sent == s->received + s->lost && s->duplicates == 0 &&
            c->sent == before->sent + s->sent && c->received == before->received + s->received &&
-           c->lost == before->lost + s->lost && (m->state == TW_PROBE_OK || s->received == 0) &&
-           (m->session || s->sent == 0);
+           c->lost == before->lost + s->lost &&
+           (m->state == TW_MEASUREMENT_OK || s->received == 0) && (m->session || s->sent == 0);
 }
 
 static void on_measurement(void *user, void *target_user, const struct tw_measurement *m)
@@ -326,9 +327,9 @@ static void killed_server_is_unreachable_until_it_is_back(void **state)
     const uint16_t own_port = last(f, 0).local.port;
 
     loopback_peer_stop(&f->peer);
-    wait_for_more(f, &f->news[0].states[TW_PROBE_UNREACHABLE], 2);
+    wait_for_more(f, &f->news[0].states[TW_MEASUREMENT_UNREACHABLE], 2);
     const struct tw_measurement m = last(f, 0);
-    assert_int_equal(m.state, TW_PROBE_UNREACHABLE);
+    assert_int_equal(m.state, TW_MEASUREMENT_UNREACHABLE);
     assert_int_equal(m.summary.received, 0);
     assert_false(m.session);
     assert_int_equal(m.trouble.error, ECONNREFUSED);
@@ -370,10 +371,10 @@ static void unknown_name_does_not_harm_the_others(void **state)
     add(f, 0, "nowhere");
     add(f, 1, "127.0.0.1");
     run(f);
-    wait_for(f, &f->news[0].states[TW_PROBE_NAME], 3);
+    wait_for(f, &f->news[0].states[TW_MEASUREMENT_NAME], 3);
     wait_for(f, &f->news[1].good, 3);
     const struct tw_measurement m = last(f, 0);
-    assert_int_equal(m.state, TW_PROBE_NAME);
+    assert_int_equal(m.state, TW_MEASUREMENT_NAME);
     assert_int_equal(m.trouble.error, EAI_NONAME);
     assert_int_equal(m.counters.sent, 0);
     finish(f);
@@ -388,7 +389,7 @@ static void hanging_name_delays_neither_the_others_nor_the_end(void **state)
     add(f, 1, "127.0.0.1");
     run(f);
     wait_for(f, &f->news[1].good, 3);
-    wait_for(f, &f->news[0].states[TW_PROBE_NAME], 2);
+    wait_for(f, &f->news[0].states[TW_MEASUREMENT_NAME], 2);
     assert_true(atomic_load(&hanging) > 0);
     finish(f); /* holds stop to a second */
     sem_post(&let_go);
@@ -510,8 +511,8 @@ static void packets_that_the_kernel_does_not_take_are_not_counted_as_sent(void *
     add(f, 1, "127.0.0.2");
     atomic_store(&refuse, true);
     run(f);
-    wait_for(f, &f->news[0].states[TW_PROBE_OK], 4);
-    wait_for(f, &f->news[1].states[TW_PROBE_OK], 4);
+    wait_for(f, &f->news[0].states[TW_MEASUREMENT_OK], 4);
+    wait_for(f, &f->news[1].states[TW_MEASUREMENT_OK], 4);
     assert_true(tw_engine_counters(f->engine).send_failures > 0);
     atomic_store(&refuse, false);
     wait_for_more(f, &f->news[0].good, 2);
@@ -558,7 +559,7 @@ static void want_of_descriptors_does_not_cost_a_processor(void **state)
     const int64_t passed_ns = tw_clock_mono().ns - begun.ns;
     assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
     const struct tw_measurement m = last(f, 0);
-    assert_int_equal(m.state, TW_PROBE_UNREACHABLE);
+    assert_int_equal(m.state, TW_MEASUREMENT_UNREACHABLE);
     assert_int_equal(m.trouble.error, EMFILE);
     assert_true(used_ns < passed_ns / 5);
     finish(f);

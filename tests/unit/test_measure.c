@@ -30,7 +30,7 @@ static struct tw_measurement good(void)
 {
     struct tw_measurement m = {
         .time = {INT64_C(1700000000) * TW_NS_PER_S},
-        .state = TW_PROBE_OK,
+        .state = TW_MEASUREMENT_OK,
         .session = true,
         .counters =
             {.sent = 1200, .received = 1180, .lost = 20, .duplicate = 3, .reordered = 4, .late = 5},
@@ -246,7 +246,7 @@ static void unknown_directions_are_not_zero(void **state)
 }
 
 /* What a dead interval looks like, whatever the reason. */
-static void looks_dead(const struct tw_measurement *m, enum tw_probe_state probe_state)
+static void looks_dead(const struct tw_measurement *m, enum tw_measurement_state probe_state)
 {
     for (size_t i = 0; i < LENGTH(good_values); i++) {
         const char *series = good_values[i].series;
@@ -267,8 +267,9 @@ static void an_interval_without_a_session_is_published(void **state)
     struct tw_measurement m = good();
     m.session = false;
     tw_summary_none(&m.summary);
-    const enum tw_probe_state states[] = {TW_PROBE_UNREACHABLE, TW_PROBE_REFUSED, TW_PROBE_SILENT,
-                                          TW_PROBE_KEY, TW_PROBE_NAME};
+    const enum tw_measurement_state states[] = {TW_MEASUREMENT_UNREACHABLE, TW_MEASUREMENT_REFUSED,
+                                                TW_MEASUREMENT_SILENT, TW_MEASUREMENT_KEY,
+                                                TW_MEASUREMENT_NAME};
     for (size_t i = 0; i < LENGTH(states); i++) {
         m.state = states[i];
         looks_dead(&m, states[i]);
@@ -282,11 +283,11 @@ static void an_interval_without_answers_is_published(void **state)
 {
     (void)state;
     struct tw_measurement m = good();
-    m.state = TW_PROBE_SILENT;
+    m.state = TW_MEASUREMENT_SILENT;
     tw_summary_none(&m.summary);
     m.summary.sent = m.summary.lost = m.summary.lost_undecided = 7;
     m.summary.direction_known = true;
-    looks_dead(&m, TW_PROBE_SILENT);
+    looks_dead(&m, TW_MEASUREMENT_SILENT);
 }
 
 static void clocks_that_disagree_are_not_valid(void **state)

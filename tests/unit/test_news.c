@@ -28,16 +28,16 @@ static int set_up(void **state)
     return 0;
 }
 
-static struct tw_measurement result(enum tw_probe_state state, int64_t begun_s)
+static struct tw_measurement result(enum tw_measurement_state state, int64_t begun_s)
 {
     struct tw_measurement m = {
         .state = state,
-        .session = state == TW_PROBE_OK,
+        .session = state == TW_MEASUREMENT_OK,
         .begun = {begun_s * TW_NS_PER_S},
         .remote = {.octets = {192, 0, 2, 1}, .port = 863, .family = 4},
         .local = {.octets = {192, 0, 2, 9}, .port = 20001, .family = 4},
     };
-    m.summary.sent = state == TW_PROBE_OK ? 10 : 0;
+    m.summary.sent = state == TW_MEASUREMENT_OK ? 10 : 0;
     m.summary.received = m.summary.sent;
     return m;
 }
@@ -54,7 +54,7 @@ static void first_is(const struct tw_measurement *m, enum tw_news_kind kind, con
 static void the_first_good_result_names_both_addresses(void **state)
 {
     (void)state;
-    const struct tw_measurement m = result(TW_PROBE_OK, 0);
+    const struct tw_measurement m = result(TW_MEASUREMENT_OK, 0);
     first_is(&m, TW_NEWS_FIRST,
              "target \"fra-ams\" is ok: replies from 192.0.2.1:863 to 192.0.2.9:20001");
 }
@@ -62,7 +62,7 @@ static void the_first_good_result_names_both_addresses(void **state)
 static void a_failure_says_what_failed(void **state)
 {
     (void)state;
-    struct tw_measurement m = result(TW_PROBE_UNREACHABLE, 0);
+    struct tw_measurement m = result(TW_MEASUREMENT_UNREACHABLE, 0);
     first_is(&m, TW_NEWS_FAILURE,
              "target \"fra-ams\" is unreachable: no control connection to \"ams1.example.net\" TCP "
              "port 862 in time");
@@ -71,7 +71,7 @@ static void a_failure_says_what_failed(void **state)
              "target \"fra-ams\" is unreachable: cannot connect to \"ams1.example.net\" TCP port "
              "862: Connection refused");
 
-    m = result(TW_PROBE_REFUSED, 0);
+    m = result(TW_MEASUREMENT_REFUSED, 0);
     m.trouble.valid = true;
     m.trouble.failure = TW_CLIENT_REFUSED;
     m.trouble.step = TW_CLIENT_STEP_REQUEST;
@@ -86,7 +86,7 @@ static void a_failure_says_what_failed(void **state)
         &m, TW_NEWS_FAILURE,
         "target \"fra-ams\" is refused: the server refuses service (Modes 0) at step greeting");
 
-    m = result(TW_PROBE_SILENT, 0);
+    m = result(TW_MEASUREMENT_SILENT, 0);
     m.trouble.valid = true;
     m.trouble.failure = TW_CLIENT_TIMED_OUT;
     m.trouble.step = TW_CLIENT_STEP_START;
@@ -96,14 +96,14 @@ static void a_failure_says_what_failed(void **state)
     m.summary.sent = 10;
     first_is(&m, TW_NEWS_FAILURE,
              "target \"fra-ams\" is silent: no reply to 10 test packets to 192.0.2.1:863");
-    m = result(TW_PROBE_UNREACHABLE, 0);
+    m = result(TW_MEASUREMENT_UNREACHABLE, 0);
     m.session = true;
     m.trouble.error = EPERM;
     first_is(&m, TW_NEWS_FAILURE,
              "target \"fra-ams\" is unreachable: no test packet could be sent to 192.0.2.1:863: "
              "Operation not permitted");
 
-    m = result(TW_PROBE_NAME, 0);
+    m = result(TW_MEASUREMENT_NAME, 0);
     m.trouble.error = EAI_NONAME;
     first_is(&m, TW_NEWS_FAILURE,
              "target \"fra-ams\" is unresolved: cannot resolve \"ams1.example.net\": Name or "
@@ -118,7 +118,7 @@ static void a_failure_says_what_failed(void **state)
 static void what_this_host_lacks_is_not_blamed_on_the_server(void **state)
 {
     (void)state;
-    struct tw_measurement m = result(TW_PROBE_UNREACHABLE, 0);
+    struct tw_measurement m = result(TW_MEASUREMENT_UNREACHABLE, 0);
     settings.source =
         (struct tw_address){.octets = {192, 0, 2, 9}, .family = 4}; /* and is not ours */
     target.source_port = 20001;
@@ -157,21 +157,22 @@ static void a_change_is_said_once_with_its_span(void **state)
     struct tw_news news = {0};
     char said[TW_NEWS_TEXT];
     const struct {
-        enum tw_probe_state state;
+        enum tw_measurement_state state;
         int64_t begun_s;
         enum tw_news_kind kind;
         const char *start;
     } course[] = {
-        {TW_PROBE_OK, 100, TW_NEWS_FIRST, "target \"fra-ams\" is ok: "},
-        {TW_PROBE_OK, 110, TW_NEWS_NONE, ""},
-        {TW_PROBE_SILENT, 142, TW_NEWS_FAILURE, "target \"fra-ams\" is silent (was ok for 42 s): "},
-        {TW_PROBE_SILENT, 200, TW_NEWS_NONE, ""},
-        {TW_PROBE_UNREACHABLE, 342, TW_NEWS_FAILURE,
+        {TW_MEASUREMENT_OK, 100, TW_NEWS_FIRST, "target \"fra-ams\" is ok: "},
+        {TW_MEASUREMENT_OK, 110, TW_NEWS_NONE, ""},
+        {TW_MEASUREMENT_SILENT, 142, TW_NEWS_FAILURE,
+         "target \"fra-ams\" is silent (was ok for 42 s): "},
+        {TW_MEASUREMENT_SILENT, 200, TW_NEWS_NONE, ""},
+        {TW_MEASUREMENT_UNREACHABLE, 342, TW_NEWS_FAILURE,
          "target \"fra-ams\" is unreachable (was silent for 3 min 20 s): "},
-        {TW_PROBE_OK, 7842, TW_NEWS_OKAY,
+        {TW_MEASUREMENT_OK, 7842, TW_NEWS_OKAY,
          "target \"fra-ams\" is ok (was unreachable for 2 h 5 min): replies"},
-        {TW_PROBE_OK, 7852, TW_NEWS_NONE, ""},
-        {TW_PROBE_NAME, 7842 + 273600, TW_NEWS_FAILURE,
+        {TW_MEASUREMENT_OK, 7852, TW_NEWS_NONE, ""},
+        {TW_MEASUREMENT_NAME, 7842 + 273600, TW_NEWS_FAILURE,
          "target \"fra-ams\" is unresolved (was ok for 3 d 4 h): cannot resolve"},
     };
     for (size_t i = 0; i < sizeof course / sizeof course[0]; i++) {
@@ -189,7 +190,7 @@ static void the_longest_names_fit_or_are_cut(void **state)
     memset(target.instance, 'i', sizeof target.instance - 1);
     struct tw_news news = {0};
     char said[TW_NEWS_TEXT];
-    struct tw_measurement m = result(TW_PROBE_NAME, 0);
+    struct tw_measurement m = result(TW_MEASUREMENT_NAME, 0);
     m.trouble.error = EAI_NONAME;
     (void)tw_news_state(&news, &target, &m, said);
     assert_true(strlen(said) < TW_NEWS_TEXT);
@@ -199,7 +200,7 @@ static void the_longest_names_fit_or_are_cut(void **state)
 /* `lost` is (forward, reverse, undecided). */
 static struct tw_measurement lossy(uint32_t forward, uint32_t reverse, uint32_t undecided)
 {
-    struct tw_measurement m = result(TW_PROBE_OK, 0);
+    struct tw_measurement m = result(TW_MEASUREMENT_OK, 0);
     m.summary.direction_known = true;
     m.summary.lost_forward = forward;
     m.summary.lost_reverse = reverse;
@@ -262,7 +263,7 @@ static void results_wait_in_order_and_the_oldest_gives_way(void **state)
     assert_int_equal(tw_queue_init(&queue, 3), 0);
     assert_false(tw_queue_take(&queue, &entry));
     for (int i = 0; i < 5; i++) {
-        const struct tw_measurement m = result(TW_PROBE_OK, i);
+        const struct tw_measurement m = result(TW_MEASUREMENT_OK, i);
         tw_queue_put(&queue, &user[i], &m);
     }
     assert_int_equal(tw_queue_dropped(&queue), 2);

@@ -74,9 +74,9 @@ static void slots_are_the_next_power_of_two(void **state)
 static void states_have_names(void **state)
 {
     (void)state;
-    assert_string_equal(tw_probe_state_name(TW_PROBE_OK), "ok");
-    assert_string_equal(tw_probe_state_name(TW_PROBE_NAME), "name");
-    assert_string_equal(tw_probe_state_name((enum tw_probe_state)77), "unknown");
+    assert_string_equal(tw_measurement_state_name(TW_MEASUREMENT_OK), "ok");
+    assert_string_equal(tw_measurement_state_name(TW_MEASUREMENT_NAME), "name");
+    assert_string_equal(tw_measurement_state_name((enum tw_measurement_state)77), "unknown");
 }
 
 static void nothing_moves_on_a_connection_that_is_not_up(void **state)
@@ -269,7 +269,7 @@ static void answers_after_the_end_of_set_up_change_nothing(void **state)
         if (success)
             take(&rig, TW_PROBE_DISCONNECT);
         const struct tw_probe_event event = take(&rig, TW_PROBE_RESULT);
-        assert_int_equal(event.measurement->state, TW_PROBE_UNREACHABLE);
+        assert_int_equal(event.measurement->state, TW_MEASUREMENT_UNREACHABLE);
         assert_int_equal(event.measurement->trouble.error, ETIMEDOUT);
         assert_quiet(&rig);
     }

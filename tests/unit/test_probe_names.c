@@ -78,7 +78,7 @@ static void address_that_uses_up_the_interval_is_not_tried_first_again(void **st
             accept_connection(&rig);
         wait_for(&rig, TW_PROBE_DISCONNECT);
         const struct tw_measurement m = wait_for_result(&rig);
-        assert_int_equal(m.state, mute ? TW_PROBE_SILENT : TW_PROBE_UNREACHABLE);
+        assert_int_equal(m.state, mute ? TW_MEASUREMENT_SILENT : TW_MEASUREMENT_UNREACHABLE);
         assert_int_equal(wait_for(&rig, TW_PROBE_CONNECT).address.octets[3], 2);
     }
 }
@@ -91,7 +91,7 @@ static void resolver_that_never_answers_is_asked_once_and_waited_for(void **stat
     wait_for(&rig, TW_PROBE_RESOLVE);
     for (unsigned i = 0; i < 3; i++) {
         const struct tw_measurement m = wait_for_result(&rig);
-        assert_int_equal(m.state, TW_PROBE_NAME);
+        assert_int_equal(m.state, TW_MEASUREMENT_NAME);
         assert_int_equal(m.trouble.error, 0);
         assert_false(m.session);
     }
@@ -112,7 +112,7 @@ static void name_that_is_known_too_late_is_told_as_such(void **state)
     answer_name(&rig, 1);
     rig_expire(&rig);
     const struct tw_measurement m = *take(&rig, TW_PROBE_RESULT).measurement;
-    assert_int_equal(m.state, TW_PROBE_NAME);
+    assert_int_equal(m.state, TW_MEASUREMENT_NAME);
     assert_quiet(&rig);
     wait_for(&rig, TW_PROBE_CONNECT);
     assert_int_equal(rig.now.mono.ns, RIG_FIRST_NS + 10 * S);
@@ -133,7 +133,7 @@ static void resolver_error_is_told_and_tried_again(void **state)
         tw_probe_resolved(&rig.probe, NULL, 0, EAI_AGAIN, rig.now.mono);
         asked++;
     }
-    assert_int_equal(event.measurement->state, TW_PROBE_NAME);
+    assert_int_equal(event.measurement->state, TW_MEASUREMENT_NAME);
     assert_int_equal(event.measurement->trouble.error, EAI_AGAIN);
     assert_false(event.measurement->trouble.valid);
     assert_true(asked >= 3 && asked <= 6);
@@ -180,7 +180,7 @@ static void old_addresses_serve_while_the_name_cannot_be_resolved(void **state)
             tw_probe_connect_failed(&rig.probe, ECONNREFUSED, rig.now.mono);
         }
     }
-    assert_int_equal(event.measurement->state, TW_PROBE_UNREACHABLE); /* not NAME */
+    assert_int_equal(event.measurement->state, TW_MEASUREMENT_UNREACHABLE); /* not NAME */
     assert_int_equal(event.measurement->trouble.error, ECONNREFUSED);
 }
 

@@ -25,7 +25,7 @@ struct reader {
 };
 
 struct totals {
-    uint64_t results[TW_PROBE_NAME + 1];
+    uint64_t results[TW_MEASUREMENT_NAME + 1];
     uint64_t sessions, packets, unsent, stops, connections, left_out, closes;
 };
 
@@ -54,7 +54,7 @@ struct world {
     int64_t last_result; /* number of its interval; -1 none */
     int64_t owed[4];     /* intervals that have begun, or should have, and have no result yet */
     size_t owed_count;
-    struct tw_probe_counters counters; /* as last told */
+    struct tw_measurement_counters counters; /* as last told */
     bool closed;
 };
 
@@ -289,7 +289,7 @@ static void receive_datagram(struct world *world)
 static void check_counters(struct world *world, const struct tw_measurement *m)
 {
     const struct tw_summary *summary = &m->summary;
-    struct tw_probe_counters *told = &world->counters;
+    struct tw_measurement_counters *told = &world->counters;
     assert_int_equal(m->counters.sent - told->sent, summary->sent);
     assert_int_equal(m->counters.received - told->received, summary->received);
     assert_int_equal(m->counters.lost - told->lost, summary->lost);
@@ -302,18 +302,18 @@ static void check_counters(struct world *world, const struct tw_measurement *m)
 static void check_state(const struct tw_measurement *m)
 {
     const bool answered = m->summary.received + m->summary.late > 0;
-    assert_int_equal(m->state == TW_PROBE_OK, answered);
+    assert_int_equal(m->state == TW_MEASUREMENT_OK, answered);
     assert_int_equal(m->remote.family, m->session ? 4 : 0);
     assert_int_equal(m->local.family, m->session ? 4 : 0);
-    if (m->state == TW_PROBE_OK) {
+    if (m->state == TW_MEASUREMENT_OK) {
         assert_false(m->trouble.valid);
         assert_int_equal(m->trouble.error, 0);
     }
     if (m->trouble.valid)
         assert_int_equal(m->trouble.error, 0);
-    if (m->state == TW_PROBE_REFUSED)
+    if (m->state == TW_MEASUREMENT_REFUSED)
         assert_true(m->trouble.valid);
-    if (m->state == TW_PROBE_NAME)
+    if (m->state == TW_MEASUREMENT_NAME)
         assert_false(m->session || m->trouble.valid);
 }
 
@@ -476,7 +476,7 @@ static void be_good(struct world *world)
 static void check_always(struct world *world)
 {
     const struct tw_probe *probe = &world->rig.probe;
-    const struct tw_probe_counters *c = &probe->counters;
+    const struct tw_measurement_counters *c = &probe->counters;
     assert_true(c->sent >= world->counters.sent && c->received >= world->counters.received);
     assert_true(c->lost >= world->counters.lost && c->late >= world->counters.late);
     assert_true(c->duplicate >= world->counters.duplicate);
@@ -627,16 +627,18 @@ static void whatever_the_driver_does_the_probe_keeps_its_promises(void **state)
     print_message("%llu connections, %llu sessions, %llu packets, %llu not taken\n",
                   (unsigned long long)totals.connections, (unsigned long long)totals.sessions,
                   (unsigned long long)totals.packets, (unsigned long long)totals.unsent);
-    print_message(
-        "results: %llu ok, %llu unreachable, %llu refused, %llu silent, %llu name; "
-        "%llu intervals left out\n",
-        (unsigned long long)results[TW_PROBE_OK], (unsigned long long)results[TW_PROBE_UNREACHABLE],
-        (unsigned long long)results[TW_PROBE_REFUSED], (unsigned long long)results[TW_PROBE_SILENT],
-        (unsigned long long)results[TW_PROBE_NAME], (unsigned long long)totals.left_out);
+    print_message("results: %llu ok, %llu unreachable, %llu refused, %llu silent, %llu name; "
+                  "%llu intervals left out\n",
+                  (unsigned long long)results[TW_MEASUREMENT_OK],
+                  (unsigned long long)results[TW_MEASUREMENT_UNREACHABLE],
+                  (unsigned long long)results[TW_MEASUREMENT_REFUSED],
+                  (unsigned long long)results[TW_MEASUREMENT_SILENT],
+                  (unsigned long long)results[TW_MEASUREMENT_NAME],
+                  (unsigned long long)totals.left_out);
     /* Every corner was seen, or the driver is not random enough. */
     assert_true(totals.sessions > 100 && totals.packets > 1000 && totals.unsent > 10);
-    for (unsigned i = 0; i <= TW_PROBE_NAME; i++)
-        assert_true(i == TW_PROBE_KEY || results[i] > 10);
+    for (unsigned i = 0; i <= TW_MEASUREMENT_NAME; i++)
+        assert_true(i == TW_MEASUREMENT_KEY || results[i] > 10);
 }
 
 int main(void)

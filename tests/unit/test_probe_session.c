@@ -47,7 +47,7 @@ static void answered_session_is_told_once_and_stopped_once(void **state)
     assert_int_equal(rig.now.mono.ns, RIG_FIRST_NS + 2300 * MS);
     assert_int_equal(m.time.ns, rig.now.wall.ns);
     assert_int_equal(m.begun.ns, RIG_FIRST_NS);
-    assert_int_equal(m.state, TW_PROBE_OK);
+    assert_int_equal(m.state, TW_MEASUREMENT_OK);
     assert_true(m.session);
     assert_false(m.trouble.valid);
     assert_int_equal(m.trouble.error, 0);
@@ -84,7 +84,7 @@ static void result_stays_as_it_is_until_it_is_taken(void **state)
     const struct tw_measurement m = *take(&rig, TW_PROBE_RESULT).measurement;
     assert_int_equal(m.begun.ns, RIG_FIRST_NS);
     assert_int_equal(m.time.ns, rig.now.wall.ns - 25 * S);
-    assert_int_equal(m.state, TW_PROBE_SILENT);
+    assert_int_equal(m.state, TW_MEASUREMENT_SILENT);
     assert_int_equal(m.summary.lost, 4);
     rig_expire(&rig);
     take(&rig, TW_PROBE_CONNECT);
@@ -274,7 +274,7 @@ static void packet_the_kernel_did_not_take_was_never_sent(void **state)
     }
     assert_int_equal(rig.probe.phase, TW_PROBE_DRAIN);
     const struct tw_measurement m = wait_for_result(&rig);
-    assert_int_equal(m.state, TW_PROBE_OK);
+    assert_int_equal(m.state, TW_MEASUREMENT_OK);
     assert_int_equal(m.summary.sent, 4);
     assert_int_equal(m.summary.received, 4);
 }
@@ -297,7 +297,7 @@ static void kernel_that_never_takes_a_packet_is_tried_at_the_packets_pace(void *
     }
     assert_int_equal(tries, 80); /* 8 s of one every 100 ms */
     const struct tw_measurement m = wait_for_result(&rig);
-    assert_int_equal(m.state, TW_PROBE_UNREACHABLE);
+    assert_int_equal(m.state, TW_MEASUREMENT_UNREACHABLE);
     assert_true(m.session);
     assert_false(m.trouble.valid);
     assert_int_equal(m.trouble.error, EPERM);
@@ -343,7 +343,7 @@ static void late_reply_moves_the_counter_once(void **state)
     assert_int_equal(next.counters.late, 1);
     assert_int_equal(next.summary.late, 0);
     assert_int_equal(next.summary.received, 0);
-    assert_int_equal(next.state, TW_PROBE_SILENT);
+    assert_int_equal(next.state, TW_MEASUREMENT_SILENT);
     assert_int_equal(next.counters.lost, 8);
 }
 
@@ -369,7 +369,7 @@ static void garbage_changes_nothing(void **state)
     const struct tw_measurement m = wait_for_result(&rig);
     assert_int_equal(m.summary.received, 0);
     assert_int_equal(m.summary.late, 0);
-    assert_int_equal(m.state, TW_PROBE_SILENT);
+    assert_int_equal(m.state, TW_MEASUREMENT_SILENT);
 }
 
 static void reply_before_the_first_session_is_ignored(void **state)

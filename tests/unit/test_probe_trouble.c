@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <math.h>
 
-static void assert_no_session(const struct tw_measurement *m, enum tw_probe_state state)
+static void assert_no_session(const struct tw_measurement *m, enum tw_measurement_state state)
 {
     assert_int_equal(m->state, state);
     assert_false(m->session);
@@ -38,7 +38,7 @@ static void connection_lost_in_a_session_is_made_anew_for_the_next(void **state)
         send_session(&rig);
         const struct tw_measurement m = wait_for_result(&rig);
         assert_int_equal(m.summary.sent, 4);
-        assert_int_equal(m.state, answered ? TW_PROBE_OK : TW_PROBE_UNREACHABLE);
+        assert_int_equal(m.state, answered ? TW_MEASUREMENT_OK : TW_MEASUREMENT_UNREACHABLE);
         if (answered)
             assert_false(m.trouble.valid);
         else
@@ -63,7 +63,7 @@ static void refusal_is_kept_although_the_server_hangs_up_after_it(void **state)
     rig_expire(&rig);
     take(&rig, TW_PROBE_DISCONNECT);
     const struct tw_measurement m = *take(&rig, TW_PROBE_RESULT).measurement;
-    assert_no_session(&m, TW_PROBE_REFUSED);
+    assert_no_session(&m, TW_MEASUREMENT_REFUSED);
     assert_control_trouble(&m, TW_CLIENT_REFUSED, TW_CLIENT_STEP_REQUEST);
     assert_int_equal(m.trouble.accept, 5);
 }
@@ -81,7 +81,7 @@ static void attempt_without_time_does_not_hide_what_went_wrong_before(void **sta
     assert_int_equal(rig.probe.client.step, TW_CLIENT_STEP_REQUEST);
     wait_for(&rig, TW_PROBE_DISCONNECT); /* its answer would belong to no interval */
     struct tw_measurement m = *take(&rig, TW_PROBE_RESULT).measurement;
-    assert_no_session(&m, TW_PROBE_REFUSED);
+    assert_no_session(&m, TW_MEASUREMENT_REFUSED);
     assert_int_equal(m.trouble.accept, 4);
 
     rig_connecting(&rig);
@@ -93,7 +93,7 @@ static void attempt_without_time_does_not_hide_what_went_wrong_before(void **sta
     take(&rig, TW_PROBE_CONNECT);
     wait_for(&rig, TW_PROBE_DISCONNECT);
     m = *take(&rig, TW_PROBE_RESULT).measurement;
-    assert_no_session(&m, TW_PROBE_UNREACHABLE);
+    assert_no_session(&m, TW_MEASUREMENT_UNREACHABLE);
     assert_int_equal(m.trouble.error, ECONNREFUSED);
 }
 
@@ -113,7 +113,7 @@ static void attempt_that_took_its_full_time_counts(void **state)
     rig_expire(&rig);
     take(&rig, TW_PROBE_DISCONNECT);
     const struct tw_measurement m = *take(&rig, TW_PROBE_RESULT).measurement;
-    assert_no_session(&m, TW_PROBE_SILENT);
+    assert_no_session(&m, TW_MEASUREMENT_SILENT);
     assert_control_trouble(&m, TW_CLIENT_TIMED_OUT, TW_CLIENT_STEP_GREETING);
     assert_quiet(&rig);
 }
@@ -131,7 +131,7 @@ static void stale_connection_found_at_the_very_end_is_silent_and_not_tried_anew(
     rig_expire(&rig);
     take(&rig, TW_PROBE_DISCONNECT);
     const struct tw_measurement m = *take(&rig, TW_PROBE_RESULT).measurement;
-    assert_no_session(&m, TW_PROBE_SILENT);
+    assert_no_session(&m, TW_MEASUREMENT_SILENT);
     assert_control_trouble(&m, TW_CLIENT_TIMED_OUT, TW_CLIENT_STEP_REQUEST);
     assert_quiet(&rig);
 }
@@ -150,7 +150,7 @@ static void interval_without_a_session_has_no_addresses(void **state)
     wait_for(&rig, TW_PROBE_CONNECT);
     wait_for(&rig, TW_PROBE_DISCONNECT);
     const struct tw_measurement m = wait_for_result(&rig);
-    assert_no_session(&m, TW_PROBE_UNREACHABLE);
+    assert_no_session(&m, TW_MEASUREMENT_UNREACHABLE);
 }
 
 static void every_failure_has_its_state(void **state)
@@ -162,7 +162,7 @@ static void every_failure_has_its_state(void **state)
     add_greeting(&in, 0);
     say(&rig, &in);
     take(&rig, TW_PROBE_DISCONNECT);
-    assert_int_equal(rig.probe.measurement.state, TW_PROBE_REFUSED);
+    assert_int_equal(rig.probe.measurement.state, TW_MEASUREMENT_REFUSED);
     assert_int_equal(rig.probe.measurement.trouble.failure, TW_CLIENT_MODES_ZERO);
 
     rig_connected(&rig);
@@ -170,19 +170,19 @@ static void every_failure_has_its_state(void **state)
     add_greeting(&in, 4);
     say(&rig, &in);
     take(&rig, TW_PROBE_DISCONNECT);
-    assert_int_equal(rig.probe.measurement.state, TW_PROBE_REFUSED);
+    assert_int_equal(rig.probe.measurement.state, TW_MEASUREMENT_REFUSED);
     assert_int_equal(rig.probe.measurement.trouble.failure, TW_CLIENT_MODE_MISSING);
 
     rig_requested(&rig);
     rig_set_time(&rig, RIG_FIRST_NS + 3 * S);
     rig_expire(&rig);
     take(&rig, TW_PROBE_DISCONNECT);
-    assert_int_equal(rig.probe.measurement.state, TW_PROBE_SILENT);
+    assert_int_equal(rig.probe.measurement.state, TW_MEASUREMENT_SILENT);
 
     rig_starting(&rig);
     say_start_ack(&rig, 2);
     take(&rig, TW_PROBE_DISCONNECT);
-    assert_int_equal(rig.probe.measurement.state, TW_PROBE_REFUSED);
+    assert_int_equal(rig.probe.measurement.state, TW_MEASUREMENT_REFUSED);
     assert_int_equal(rig.probe.measurement.trouble.accept, 2);
     assert_int_equal(rig.probe.measurement.trouble.step, TW_CLIENT_STEP_START);
 }
