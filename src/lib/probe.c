@@ -104,11 +104,10 @@ static void hang_up(struct tw_probe *probe)
 
 static void connect_next(struct tw_probe *probe, tw_mono now)
 {
-    probe->peer = probe->addresses[probe->address_index];
+    probe->peer = tw_hosts_try(&probe->hosts);
     probe->peer.port = probe->config->control_port;
     probe->link = TW_PROBE_CONNECTING;
     probe->connect_by = tw_mono_after(now, probe->config->connect_ns);
-    probe->reconnect = false;
     probe->want_connect = true;
 }
 
@@ -135,7 +134,7 @@ static void advance(struct tw_probe *probe, tw_mono now)
     if (probe->phase != TW_PROBE_SET_UP || !tw_mono_reached(probe->retry_at, now) ||
         tw_mono_reached(probe->set_up_by, now))
         return;
-    if (probe->link == TW_PROBE_UP && probe->reconnect)
+    if (probe->link == TW_PROBE_UP && probe->hosts.renewed)
         hang_up(probe);
     if (probe->link == TW_PROBE_UP) {
         if (probe->client.step != TW_CLIENT_STEP_IDLE)
@@ -146,7 +145,7 @@ static void advance(struct tw_probe *probe, tw_mono now)
     }
     if (probe->link == TW_PROBE_CONNECTING)
         return;
-    if (probe->address_count == 0) {
+    if (probe->hosts.count == 0) {
         if (!probe->resolving)
             resolve(probe);
         return; /* resolved() comes back here */
@@ -175,9 +174,9 @@ static void begin_interval(struct tw_probe *probe, tw_mono now)
     memset(&probe->measurement, 0, sizeof probe->measurement);
     probe->measurement.begun = probe->begun;
     /* What it is called if nothing at all happens until set_up_by. */
-    tw_measurement_fail(
-        &probe->measurement,
-        probe->address_count == 0 ? TW_MEASUREMENT_NAME : TW_MEASUREMENT_UNREACHABLE, 0);
+    tw_measurement_fail(&probe->measurement,
+                        probe->hosts.count == 0 ? TW_MEASUREMENT_NAME : TW_MEASUREMENT_UNREACHABLE,
+                        0);
     advance(probe, now);
 }
 
@@ -239,18 +238,6 @@ static void finish(struct tw_probe *probe, const struct tw_reading *now)
     probe->want_result = true;
 }
 
-/* Moves on to the address to be tried next; false when all have had their turn. */
-static bool next_address(struct tw_probe *probe)
-{
-    if (probe->reconnect) { /* the name's addresses are new: the first is not tried yet */
-        probe->reconnect = false;
-        return true;
-    }
-    bool more = (unsigned)probe->address_index + 1 < probe->address_count;
-    probe->address_index = more ? (uint8_t)(probe->address_index + 1) : 0;
-    return more;
-}
-
 /* set_up_by has passed without a session. An attempt that is cut short by that says only something
  * if nothing failed before it. */
 static void give_up(struct tw_probe *probe, const struct tw_reading *now)
@@ -265,7 +252,7 @@ static void give_up(struct tw_probe *probe, const struct tw_reading *now)
             tw_measurement_fail(&probe->measurement, TW_MEASUREMENT_UNREACHABLE, ETIMEDOUT);
         /* Or an address that swallows everything would keep the others from ever being tried. */
         if (!probe->reused)
-            (void)next_address(probe);
+            (void)tw_hosts_next(&probe->hosts);
         /* What it might still answer belongs to no interval. */
         hang_up(probe);
     }
@@ -278,7 +265,7 @@ static void connection_lost(struct tw_probe *probe, tw_mono now)
     hang_up(probe);
     if (probe->phase != TW_PROBE_SET_UP)
         return;
-    if (next_address(probe)) {
+    if (tw_hosts_next(&probe->hosts)) {
         probe->retry_at = now;
     } else {
         retry_later(probe, now);
@@ -380,27 +367,6 @@ bool tw_probe_next_event(struct tw_probe *probe, struct tw_probe_event *event)
     return false;
 }
 
-/* Keeps to the address in use while the name still has it. Returns whether it has that, or the one
- * that was tried last. */
-static bool take_addresses(struct tw_probe *probe, const struct tw_address *addresses, size_t n)
-{
-    bool in_use = probe->link != TW_PROBE_DOWN;
-    probe->address_count = (uint8_t)(n < TW_PROBE_ADDRESSES ? n : TW_PROBE_ADDRESSES);
-    for (size_t i = 0; i < probe->address_count; i++)
-        probe->addresses[i] = addresses[i];
-    probe->address_index = 0;
-    size_t place = 0;
-    while (place < n && !tw_address_same_host(&addresses[place], &probe->peer))
-        place++;
-    probe->reconnect = in_use && place == n;
-    if (in_use && place < n) {
-        const size_t last = TW_PROBE_ADDRESSES - 1;
-        probe->address_index = (uint8_t)(place < last ? place : last);
-        probe->addresses[probe->address_index] = addresses[place];
-    }
-    return place < n;
-}
-
 void tw_probe_resolved(struct tw_probe *probe, const struct tw_address *addresses, size_t n,
                        int error, tw_mono now)
 {
@@ -408,7 +374,8 @@ void tw_probe_resolved(struct tw_probe *probe, const struct tw_address *addresse
         return;
     probe->resolving = false;
     if (n > 0) {
-        bool moved = !take_addresses(probe, addresses, n);
+        bool in_use = probe->link != TW_PROBE_DOWN;
+        bool moved = !tw_hosts_take(&probe->hosts, addresses, n, &probe->peer, in_use);
         if (moved && probe->link == TW_PROBE_DOWN && probe->phase == TW_PROBE_SET_UP)
             probe->retry_at = now; /* what failed elsewhere is no reason to wait */
         probe->refresh_at = tw_mono_after(now, probe->config->resolve_ns);
@@ -418,7 +385,7 @@ void tw_probe_resolved(struct tw_probe *probe, const struct tw_address *addresse
         advance(probe, now);
         return;
     }
-    if (probe->address_count > 0) {
+    if (probe->hosts.count > 0) {
         /* The old addresses are better than none. */
         probe->refresh_at = tw_mono_after(now, probe->config->interval_ns);
         return;
@@ -558,7 +525,7 @@ static bool can_retry(const struct tw_probe *probe)
 {
     switch (probe->link) {
     case TW_PROBE_DOWN:
-        return probe->address_count > 0 || !probe->resolving;
+        return probe->hosts.count > 0 || !probe->resolving;
     case TW_PROBE_CONNECTING:
         return false;
     case TW_PROBE_UP:

@@ -26,6 +26,7 @@
 #include "lib/address.h"
 #include "lib/client.h"
 #include "lib/crypto.h"
+#include "lib/hosts.h"
 #include "lib/measurement.h"
 #include "lib/sender.h"
 #include "lib/stats.h"
@@ -50,9 +51,6 @@ struct tw_probe_config {
 
 /* True when a whole session fits into an interval: count * packet_interval + wait < interval. */
 bool tw_probe_fits(const struct tw_probe_config *config);
-
-/* Most addresses of one name that are tried. */
-enum { TW_PROBE_ADDRESSES = 4 };
 
 enum tw_probe_event_type {
     TW_PROBE_RESOLVE,    /* look up the target's name, then call tw_probe_resolved */
@@ -104,8 +102,7 @@ struct tw_probe {
     int send_error; /* of the last packet that the kernel did not take; 0 none */
 
     enum tw_probe_link link;
-    bool reused;    /* the connection is older than this interval: it may be stale */
-    bool reconnect; /* the address in use is no longer one of the name's */
+    bool reused; /* the connection is older than this interval: it may be stale */
     tw_mono connect_by;
     tw_mono retry_at;  /* in SET_UP: next attempt of what failed */
     uint32_t failures; /* in a row: sets the delay */
@@ -114,9 +111,8 @@ struct tw_probe {
     bool resolving;
     tw_mono refresh_at; /* when the name is to be looked up (again) */
     bool looked_again;  /* in this interval, since nothing could be connected to */
-    struct tw_address addresses[TW_PROBE_ADDRESSES];
-    uint8_t address_count, address_index; /* index: in use, or next to be tried */
-    struct tw_address peer;               /* of the control connection */
+    struct tw_hosts hosts;
+    struct tw_address peer; /* of the control connection */
 
     struct tw_address local, remote; /* of the test path */
     struct tw_sender senders[2];     /* this interval's and the one before, for late replies */
@@ -141,7 +137,7 @@ void tw_probe_init(struct tw_probe *probe, const struct tw_probe_config *config,
 /* Events in order; false when there is none. */
 bool tw_probe_next_event(struct tw_probe *probe, struct tw_probe_event *event);
 
-/* Answer to RESOLVE: `count` addresses in order of preference (more than TW_PROBE_ADDRESSES are
+/* Answer to RESOLVE: `count` addresses in order of preference (more than TW_HOSTS_MAX are
  * ignored; ports are ignored), or 0 and the resolver's `error`. */
 void tw_probe_resolved(struct tw_probe *probe, const struct tw_address *addresses, size_t count,
                        int error, tw_mono now);

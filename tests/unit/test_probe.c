@@ -297,7 +297,7 @@ static void rest_of_an_old_stream_is_never_given_for_a_connection_that_did_not_o
     send_session(&rig);
     wait_for_result(&rig);
     rig_set_time(&rig, RIG_FIRST_NS + 9 * S);
-    rig.probe.reconnect = true; /* as when the name has lost the address */
+    rig.probe.hosts.renewed = true; /* as when the name has lost the address */
     rig_set_time(&rig, RIG_FIRST_NS + 10 * S);
     rig_expire(&rig);
     take(&rig, TW_PROBE_DISCONNECT);

@@ -29,7 +29,7 @@ static void at_most_four_addresses_are_tried_in_turn(void **state)
     wait_for(&rig, TW_PROBE_RESOLVE);
     answer_name(&rig, 6);
     wait_for(&rig, TW_PROBE_CONNECT);
-    for (unsigned i = 2; i <= TW_PROBE_ADDRESSES; i++) {
+    for (unsigned i = 2; i <= TW_HOSTS_MAX; i++) {
         tw_probe_connect_failed(&rig.probe, ECONNREFUSED, rig.now.mono);
         assert_int_equal(take(&rig, TW_PROBE_CONNECT).address.octets[3], i);
     }
@@ -145,7 +145,7 @@ static void answer_nobody_asked_for_is_ignored(void **state)
     struct rig rig;
     rig_begin(&rig);
     answer_name(&rig, 1);
-    assert_int_equal(rig.probe.address_count, 0);
+    assert_int_equal(rig.probe.hosts.count, 0);
     wait_for(&rig, TW_PROBE_RESOLVE);
     answer_name(&rig, 1);
     answer_name_with(&rig, 9);
@@ -300,8 +300,8 @@ static void address_in_use_is_kept_wherever_it_stands_in_the_list(void **state)
         rig_expire(&rig);
         assert_quiet(&rig);
         assert_int_equal(rig.probe.client.step, TW_CLIENT_STEP_REQUEST);
-        assert_int_equal(rig.probe.address_count, TW_PROBE_ADDRESSES);
-        assert_int_equal(rig.probe.addresses[rig.probe.address_index].octets[3], 77);
+        assert_int_equal(rig.probe.hosts.count, TW_HOSTS_MAX);
+        assert_int_equal(rig.probe.hosts.addresses[rig.probe.hosts.turn].octets[3], 77);
     }
 }
 
