@@ -678,9 +678,9 @@ static void random_paths_are_counted_right(void **state)
 {
     (void)state;
     enum { RUNS = 200 };
-    const char *given = getenv("TWAMP_TEST_SEED");
+    const char *given = getenv("TWAMP_SEED");
     uint64_t base = given != NULL ? strtoull(given, NULL, 0) : 20260401;
-    print_message("seed %llu (set TWAMP_TEST_SEED to repeat another)\n", (unsigned long long)base);
+    print_message("TWAMP_SEED=%llu\n", (unsigned long long)base);
     for (uint64_t run = 0; run < RUNS; run++) {
         struct tw_probe_config config = plan();
         config.count = 40;

@@ -3,7 +3,7 @@
  * Nothing is known of what a measurement should say, but what must always hold is held after every
  * step.
  *
- * TWAMP_TEST_SEED repeats a run. */
+ * TWAMP_SEED repeats a run. */
 #include "probe_rig.h"
 
 #include <errno.h>
@@ -617,9 +617,9 @@ static void run(uint64_t seed, struct totals *totals)
 static void whatever_the_driver_does_the_probe_keeps_its_promises(void **state)
 {
     (void)state;
-    const char *given = getenv("TWAMP_TEST_SEED");
+    const char *given = getenv("TWAMP_SEED");
     const uint64_t base = given != NULL ? strtoull(given, NULL, 0) : 20260402;
-    print_message("seed %llu (set TWAMP_TEST_SEED to repeat another)\n", (unsigned long long)base);
+    print_message("TWAMP_SEED=%llu\n", (unsigned long long)base);
     struct totals totals = {.sessions = 0};
     for (uint64_t i = 0; i < RUNS; i++)
         run(base + i, &totals);
