@@ -32,7 +32,7 @@ def require(*programs):
     """Skips the test unless it runs as root and all programs are installed."""
     if os.geteuid() != 0:
         skip("needs root, for network namespaces")
-    for program in ("ip", *programs):
+    for program in ("ip", "nsenter", *programs):
         if shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin") is None:
             skip(f"{program} is not installed")
     for built in (SERVER, PLUGIN):
@@ -46,6 +46,12 @@ def run(*command, check=True, **more):
         raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}\n"
                            f"{done.stdout}{done.stderr}")
     return done.stdout
+
+
+def inside(namespace):
+    """The beginning of a command that runs in this namespace. Not `ip netns exec` nor `ip -n`: they
+    remount /, which fails in a plain chroot."""
+    return ("nsenter", f"--net=/run/netns/{namespace}")
 
 
 def wait_for(what, condition, seconds=20.0):
@@ -90,29 +96,29 @@ class Lab:
         full = f"{self.tag}-{name}"
         run("ip", "netns", "add", full)
         self.namespaces.append(full)
-        run("ip", "-n", full, "link", "set", "lo", "up")
+        run(*inside(full), "ip", "link", "set", "lo", "up")
         return full
 
     @staticmethod
     def cable(left, left_if, right, right_if):
         """A veth pair between two namespaces. Checksums are always complete on it, so that a relay
         and a capture see what a real wire would carry."""
-        run("ip", "-n", left, "link", "add", left_if, "type", "veth", "peer", "name", right_if,
+        run(*inside(left), "ip", "link", "add", left_if, "type", "veth", "peer", "name", right_if,
             "netns", right)
         for namespace, interface in ((left, left_if), (right, right_if)):
-            run("ip", "netns", "exec", namespace, "ethtool", "-K", interface, "tx", "off", "rx",
+            run(*inside(namespace), "ethtool", "-K", interface, "tx", "off", "rx",
                 "off", "gro", "off", "gso", "off", "tso", "off", check=False)
-            run("ip", "-n", namespace, "link", "set", interface, "up")
+            run(*inside(namespace), "ip", "link", "set", interface, "up")
 
     @staticmethod
     def address(namespace, interface, *addresses):
         for address in addresses:
             extra = ("nodad",) if ":" in address else ()
-            run("ip", "-n", namespace, "address", "add", address, "dev", interface, *extra)
+            run(*inside(namespace), "ip", "address", "add", address, "dev", interface, *extra)
 
     def start(self, namespace, *command, log, env=None):
         """Starts a program in a namespace, its output in the file `log`."""
-        full = (("ip", "netns", "exec", namespace) if namespace else ()) + command
+        full = (*inside(namespace), *command)
         with open(self.path(log), "ab") as output:
             process = subprocess.Popen(full, stdin=subprocess.DEVNULL, stdout=output,
                                        stderr=output, env={**os.environ, **(env or {})},
@@ -282,7 +288,7 @@ def sanitizer_libraries():
 
 def http_get(namespace, url):
     """Fetches from inside a namespace, whose loopback is its own."""
-    return run("ip", "netns", "exec", namespace, sys.executable, "-c",
+    return run(*inside(namespace), sys.executable, "-c",
                "import sys, urllib.request;"
                "sys.stdout.write(urllib.request.urlopen(sys.argv[1], timeout=5)"
                ".read().decode())", url)
