@@ -234,14 +234,17 @@ LoadPlugin write_prometheus
 """
         config += plugin_config
         name = self.write("collectd.conf", config)
-        env = {}
-        if sanitizer_libraries():
-            # collectd itself leaks; what of it is ours the test finds in the reports.
-            options = f"log_path={self.path('sanitizer')}:exitcode=0"
-            env = {"LD_PRELOAD": " ".join(sanitizer_libraries()),
-                   "LSAN_OPTIONS": options,
-                   "ASAN_OPTIONS": f"{os.environ.get('ASAN_OPTIONS', '')}:{options}"}
-        return self.start(namespace, COLLECTD, "-f", "-C", name, log=log, env=env)
+        return self.start(namespace, COLLECTD, "-f", "-C", name, log=log, env=self.sanitizer_env())
+
+    def sanitizer_env(self):
+        """What collectd's environment needs for a sanitized plugin. collectd itself may leak; what of
+        it is ours, sanitizer_reports() finds."""
+        if not sanitizer_libraries():
+            return {}
+        options = f"log_path={self.path('sanitizer')}:exitcode=0"
+        return {"LD_PRELOAD": " ".join(sanitizer_libraries()),
+                "LSAN_OPTIONS": options,
+                "ASAN_OPTIONS": f"{os.environ.get('ASAN_OPTIONS', '')}:{options}"}
 
     def sanitizer_reports(self):
         """What sanitizers said of collectd, without leaks in which twamp.so has no part."""
