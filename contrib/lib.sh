@@ -68,11 +68,11 @@ packages_in() {
                 libasan libubsan libtsan ;;
         # The two -dev packages bring what write_prometheus loads, whose names change with every release.
         debian:net)
-            echo rrdtool graphite-carbon python3 python3-cryptography python3-whisper tshark nftables ethtool iproute2 \
-                libmicrohttpd-dev libprotobuf-c-dev ;;
+            echo rrdtool graphite-carbon python3 python3-cryptography python3-whisper tshark \
+                nftables ethtool iproute2 libmicrohttpd-dev libprotobuf-c-dev ;;
         fedora:net)
-            echo rrdtool collectd-write_prometheus python3-carbon python3-cryptography python3-whisper wireshark-cli nftables \
-                ethtool iproute iproute-tc ;;
+            echo rrdtool collectd-write_prometheus python3-carbon python3-cryptography python3-whisper \
+                wireshark-cli nftables ethtool iproute iproute-tc ;;
         *) fail "contrib/lib.sh knows no packages for '$1' on this system" ;;
     esac
 }

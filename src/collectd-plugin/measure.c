@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <string.h>
 
 #include "lib/time.h"
 #include "lib/wire.h"
@@ -56,17 +57,16 @@ void tw_measure_configure(const struct tw_target *target, struct tw_engine_targe
                 .receiver_port = receiver_port(target->instance),
                 .dscp = target->dscp,
                 .stateful = s->stateful,
-                .client = {.mode = TW_MODE_UNAUTHENTICATED, .features = 0, .step_ns = step_ns},
-                .sender =
-                    {
-                        .modes = TW_MODE_UNAUTHENTICATED,
-                        .padding_length = s->padding,
-                        .wait_ns = s->timeout_ns,
-                        .tai_utc_s = 37,
-                    },
+                .client = {.mode = s->mode, .features = s->features, .step_ns = step_ns},
+                .sender = {.padding_length = s->padding, .wait_ns = s->timeout_ns},
             },
     };
     out->source.port = target->source_port;
+    if (target->secret == NULL)
+        return;
+    memcpy(out->probe.client.keyid, target->secret->keyid, TW_KEYID_SIZE);
+    out->passphrase = target->secret->passphrase;
+    out->passphrase_size = target->secret->size;
 }
 
 /* Where the values of one interval are collected. */

@@ -14,7 +14,8 @@
 #include "lib/probe.h"
 #include "lib/sys/engine.h"
 
-/* Fills `out` but for its user. Strings belong to `target`, which outlives the call. */
+/* Fills `out` but for its user. Strings and the secret belong to `target`, which outlives the call.
+ */
 void tw_measure_configure(const struct tw_target *target, struct tw_engine_target *out);
 
 /* One value to dispatch: its series is type-type_instance. */

@@ -165,6 +165,8 @@ static void report(struct watch *watch, const struct tw_measurement *measurement
     }
     if (tw_news_copied_numbers(&watch->news, watch->target, measurement, text))
         P_WARNING("%s", text);
+    if (tw_news_quirks(&watch->news, watch->target, measurement, text))
+        P_NOTICE("%s", text);
 }
 
 /* Said once each time it begins. */
@@ -317,10 +319,11 @@ static int twamp_init(void)
            plugin.targets.skipped);
     if (plugin.targets.count == 0) {
         P_WARNING("nothing is measured: <Plugin twamp> has no usable Host or <Target>");
-        return 0;
+    } else {
+        raise_descriptor_limit(plugin.targets.count);
+        start();
     }
-    raise_descriptor_limit(plugin.targets.count);
-    start();
+    tw_targets_forget_secrets(&plugin.targets); /* the engine has copies of what it needs */
     if (plugin.running)
         plugin_register_complex_read(NULL, "twamp", twamp_read, TIME_T_TO_CDTIME_T(1), NULL);
     return 0;

@@ -8,11 +8,13 @@
 
 #include "lib/address.h"
 #include "lib/client.h"
+#include "lib/keys.h"
+#include "lib/quirk.h"
 #include "lib/sys/socket.h"
 #include "lib/time.h"
 #include "lib/wire.h"
 
-enum { WHY = 160, SPAN = 32 };
+enum { WHY = 400, SPAN = 32 };
 
 /* Two units are enough: "42 s", "3 min 20 s", "2 h 5 min", "3 d 4 h". */
 static void format_span(int64_t ns, char text[SPAN])
@@ -34,19 +36,63 @@ static const char *state_word(enum tw_measurement_state state)
     if (state == TW_MEASUREMENT_NAME)
         return "unresolved";
     if (state == TW_MEASUREMENT_KEY)
-        return "refusing our key";
+        return "without a common key";
     return tw_measurement_state_name(state);
 }
 
-static void explain_control(const struct tw_measurement *m, char why[WHY])
+static void explain_control(const struct tw_settings *s, const struct tw_measurement *m,
+                            char why[WHY])
 {
     const char *failure = tw_client_failure_text(m->trouble.failure);
     const char *step = tw_client_step_name(m->trouble.step);
-    if (m->trouble.failure == TW_CLIENT_REFUSED)
+    char mode[TW_MODES_TEXT], offered[TW_MODES_TEXT];
+    switch (m->trouble.failure) {
+    case TW_CLIENT_REFUSED:
         snprintf(why, WHY, "%s at step %s: Accept %u, %s", failure, step, m->trouble.accept,
                  tw_accept_text(m->trouble.accept));
-    else
+        break;
+    case TW_CLIENT_KEY_REFUSED:
+        snprintf(why, WHY,
+                 "the server refused KeyID \"%s\" or its secret (Accept %u): both must be the same "
+                 "here and on the server",
+                 s->keyid, m->trouble.accept);
+        break;
+    case TW_CLIENT_HMAC:
+        snprintf(why, WHY,
+                 "%s at step %s: it has another secret for KeyID \"%s\", or somebody changes what "
+                 "it says",
+                 failure, step, s->keyid);
+        break;
+    case TW_CLIENT_MODE_MISSING:
+        snprintf(why, WHY,
+                 "the server does not offer Mode \"%s\", it offers: %s; another mode is never used "
+                 "instead",
+                 tw_modes_format(s->mode, mode), tw_modes_format(m->offered, offered));
+        break;
+    case TW_CLIENT_COUNT:
+        snprintf(why, WHY, "%s: done are powers of two from %d to %d", failure, TW_KEYS_COUNT_MIN,
+                 TW_KEYS_COUNT_DEFAULT);
+        break;
+    case TW_CLIENT_ENDED:
+        snprintf(why, WHY, "%s at step %s%s", failure, step,
+                 m->trouble.step == TW_CLIENT_STEP_SET_UP && tw_keys_needed(s->mode)
+                     ? ": perhaps it does not know our KeyID and secret"
+                     : "");
+        break;
+    case TW_CLIENT_TIMED_OUT:
+        if (m->trouble.step == TW_CLIENT_STEP_KEY)
+            snprintf(why, WHY,
+                     "the key of KeyID \"%s\" could not be derived in time: this host is busy, "
+                     "perhaps with the keys of other targets",
+                     s->keyid);
+        else
+            snprintf(why, WHY, "%s at step %s", failure, step);
+        break;
+    case TW_CLIENT_MODES_ZERO:
+    case TW_CLIENT_UNEXPECTED:
         snprintf(why, WHY, "%s at step %s", failure, step);
+        break;
+    }
 }
 
 /* What a connection could not be begun or made with. Options of ours that the host cannot do are
@@ -82,7 +128,7 @@ static void explain(const struct tw_target *target, const struct tw_measurement 
         snprintf(why, WHY, "cannot resolve \"%.64s\": %s", s->host,
                  m->trouble.error != 0 ? gai_strerror(m->trouble.error) : "no answer in time");
     else if (m->trouble.valid)
-        explain_control(m, why);
+        explain_control(s, m, why);
     else if (m->session && m->summary.sent == 0)
         snprintf(why, WHY, "no test packet could be sent to %s: %s", remote,
                  strerror(m->trouble.error));
@@ -136,5 +182,73 @@ bool tw_news_copied_numbers(struct tw_news *news, const struct tw_target *target
              "target \"%s\": loss in three intervals, and the reflector never used a number of its "
              "own: if it copies the sender's, loss by direction is wrong and wants Stateful false",
              target->instance);
+    return true;
+}
+
+/* What a quirk means for the values, in a few words. */
+static const char *quirk_meaning(enum tw_quirk quirk)
+{
+    switch (quirk) {
+    case TW_QUIRK_SHORT_REPLY:
+        return "no Sender TTL: forward hops are unknown";
+    case TW_QUIRK_UNEQUAL_SIZE:
+        return "replies are not as long as packets: both directions differ by that";
+    case TW_QUIRK_TTL_UNSET:
+        return "Sender TTL is always 255: forward hops are unknown";
+    case TW_QUIRK_SAME_TIMES:
+        return "one time for arrival and departure: its processing counts as path";
+    case TW_QUIRK_ZERO_RECEIVE:
+        return "no arrival time: its processing counts as path";
+    case TW_QUIRK_ZERO_ERROR:
+        return "the error of its clock is unknown: one-way delays are not valid";
+    case TW_QUIRK_Z_BIT:
+        return "says PTP, but is NTP, and is read as that";
+    case TW_QUIRK_PTP_UNASKED:
+        return "PTP times, read as that";
+    case TW_QUIRK_PTP_UTC:
+        return "PTP times that count from UTC: one-way delays are off by 37 s or so, not valid";
+    case TW_QUIRK_NOT_REFLECTED:
+        return "padding does not come back as agreed";
+    case TW_QUIRK_WARM_UP:
+        return "first packets refused, not counted as loss";
+    case TW_QUIRK_UNKNOWN_MODES:
+        return "offers modes that nobody knows, ignored";
+    case TW_QUIRK_MBZ:
+        return "reserved octets are not zero, ignored";
+    case TW_QUIRK_PORT_ZERO:
+        return "names no port, the one asked for is used";
+    case TW_QUIRK_PORT_REFUSED:
+        return "names a port although it refuses";
+    case TW_QUIRK_SERVER_STOP:
+        return "sends Stop-Sessions, ignored";
+    case TW_QUIRK_REFLECTED_OCTETS:
+        return "does not repeat what it was asked for";
+    case TW_QUIRK_ZERO_STOP:
+    case TW_QUIRK_TYPE_P_TOS:
+    case TW_QUIRK_REQUEST_SID:
+    case TW_QUIRK_REQUEST_PACKETS:
+        break; /* of clients */
+    }
+    return NULL;
+}
+
+bool tw_news_quirks(struct tw_news *news, const struct tw_target *target,
+                    const struct tw_measurement *measurement, char text[TW_NEWS_TEXT])
+{
+    if ((measurement->quirks & ~news->quirks) == 0)
+        return false;
+    news->quirks |= measurement->quirks;
+    int used = snprintf(text, TW_NEWS_TEXT, "target \"%s\": reflector quirks: ", target->instance);
+    const char *comma = "";
+    for (unsigned bit = 0; bit < TW_QUIRK_COUNT && used >= 0 && used < TW_NEWS_TEXT; bit++) {
+        const uint32_t quirk = UINT32_C(1) << bit;
+        if ((news->quirks & quirk) == 0)
+            continue;
+        const char *meaning = quirk_meaning((enum tw_quirk)quirk);
+        const char *open = meaning == NULL ? "" : " (", *close = meaning == NULL ? "" : ")";
+        used += snprintf(text + used, TW_NEWS_TEXT - (size_t)used, "%s%s%s%s%s", comma,
+                         tw_quirk_name(bit), open, meaning == NULL ? "" : meaning, close);
+        comma = ", ";
+    }
     return true;
 }

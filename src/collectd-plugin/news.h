@@ -1,5 +1,5 @@
-/* What is worth a line in the log about one target: its first result, a change of state, and a
- * reflector that seems to count nothing of its own. In words, without collectd.
+/* What is worth a line in the log about one target: its first result, a change of state, and what
+ * its reflector does otherwise than the standard says. In words, without collectd.
  *
  * Nothing is said twice: a target that stays down is silent until it changes. */
 #ifndef TW_PLUGIN_NEWS_H
@@ -10,16 +10,18 @@
 #include "collectd-plugin/targets.h"
 #include "lib/probe.h"
 
-/* Room for a line. A notification of collectd's holds 255 characters and loses the end. */
-enum { TW_NEWS_TEXT = 384 };
+/* Room for a line. A notification of collectd's holds 255 characters and loses the end, a line of
+ * its log 1023. */
+enum { TW_NEWS_TEXT = 960 };
 
 /* One per target, zero at the start; owned by the thread that publishes. */
 struct tw_news {
     bool known; /* the next two mean something */
     enum tw_measurement_state state;
     tw_mono since;
-    bool counts;   /* the reflector was seen to count its own replies */
-    unsigned gaps; /* intervals with a loss that has a direction, while not `counts` */
+    bool counts;     /* the reflector was seen to count its own replies */
+    unsigned gaps;   /* intervals with a loss that has a direction, while not `counts` */
+    uint32_t quirks; /* enum tw_quirk, seen so far */
 };
 
 enum tw_news_kind {
@@ -38,5 +40,11 @@ enum tw_news_kind tw_news_state(struct tw_news *news, const struct tw_target *ta
  * (then loss-forward and loss-reverse mean nothing), or all of the loss is on the way back. */
 bool tw_news_copied_numbers(struct tw_news *news, const struct tw_target *target,
                             const struct tw_measurement *measurement, char text[TW_NEWS_TEXT]);
+
+/* To be called with every result, in order. True when a quirk shows that was never seen of this
+ * target: the line has all that are known. One that is not shown again stays known, or whatever
+ * comes and goes would be told without end. */
+bool tw_news_quirks(struct tw_news *news, const struct tw_target *target,
+                    const struct tw_measurement *measurement, char text[TW_NEWS_TEXT]);
 
 #endif

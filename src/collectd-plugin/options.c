@@ -4,22 +4,23 @@
  */
 #include "collectd-plugin/options.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "collectd-plugin/suggestion.h"
+#include "lib/probe.h"
 #include "lib/sys/socket.h"
 #include "lib/time.h"
-#include "lib/wire.h"
 
 enum kind {
     KIND_WHOLE,   /* uint32_t */
     KIND_SECONDS, /* int64_t ns */
     KIND_TRUTH,   /* bool */
-    KIND_TEXT,    /* char[], field_size with the NUL */
+    KIND_TEXT,    /* char[], size with the NUL */
+    KIND_PATH,    /* the same, of a file */
     KIND_CHOICE,  /* uint32_t: one choice's value */
     KIND_SET,     /* uint32_t: several choices' values together */
     KIND_ADDRESS, /* struct tw_address */
@@ -47,10 +48,19 @@ static const struct choice protocols[] = {
     {"twamp", 0, true}, {"stamp", 1, false}, {"light", 2, false}, {"auto", 3, false}, {0}};
 
 static const struct choice modes[] = {{"unauthenticated", TW_MODE_UNAUTHENTICATED, true},
-                                      {"mixed", TW_MODE_MIXED, false},
-                                      {"authenticated", TW_MODE_AUTHENTICATED, false},
-                                      {"encrypted", TW_MODE_ENCRYPTED, false},
+                                      {"mixed", TW_MODE_MIXED, true},
+                                      {"authenticated", TW_MODE_AUTHENTICATED, true},
+                                      {"encrypted", TW_MODE_ENCRYPTED, true},
                                       {0}};
+
+/* RFC 5938, 6038, 7750, 8186. */
+static const struct choice features[] = {{"session-control", TW_MODE_SESSION_CONTROL, true},
+                                         {"reflect-octets", TW_MODE_REFLECT_OCTETS, true},
+                                         {"symmetrical", TW_MODE_SYMMETRICAL, true},
+                                         {"dscp", TW_MODE_DSCP_ECN, true},
+                                         {"ptp", TW_MODE_PTP, true},
+                                         {"none", 0, true},
+                                         {0}};
 
 static const struct choice families[] = {
     {"any", 0, true}, {"ipv4", 4, true}, {"ipv6", 6, true}, {0}};
@@ -96,12 +106,12 @@ static const struct row rows[TW_OPTION_END] = {
     [TW_OPTION_DEVICE] = {"Device", KIND_TEXT, FIELD(device), 0, 0, NULL},
     [TW_OPTION_INTERVAL] = {"Interval", KIND_SECONDS, FIELD(interval_ns), 1, 86400, NULL},
     [TW_OPTION_VALUES] = {"Values", KIND_SET, FIELD(groups), 0, 0, groups},
-    [TW_OPTION_KEY_ID] = {"KeyID", KIND_UNBUILT, 0, 0, 0, 0, NULL},
-    [TW_OPTION_SECRET_FILE] = {"SecretFile", KIND_UNBUILT, 0, 0, 0, 0, NULL},
+    [TW_OPTION_KEY_ID] = {"KeyID", KIND_TEXT, FIELD(keyid), 0, 0, NULL},
+    [TW_OPTION_SECRET_FILE] = {"SecretFile", KIND_PATH, FIELD(secret_file), 0, 0, NULL},
+    [TW_OPTION_FEATURES] = {"Features", KIND_SET, FIELD(features), 0, 0, features},
     [TW_OPTION_SSID] = {"SSID", KIND_UNBUILT, 0, 0, 0, 0, NULL},
     [TW_OPTION_STAMP_KEY_FILE] = {"StampKeyFile", KIND_UNBUILT, 0, 0, 0, 0, NULL},
     [TW_OPTION_TLV] = {"Tlv", KIND_UNBUILT, 0, 0, 0, 0, NULL},
-    [TW_OPTION_FEATURES] = {"Features", KIND_UNBUILT, 0, 0, 0, 0, NULL},
 };
 
 void tw_settings_init(struct tw_settings *settings)
@@ -111,9 +121,10 @@ void tw_settings_init(struct tw_settings *settings)
         .timeout_ns = 2 * TW_NS_PER_S,
         .port = 862,
         .count = 10,
-        .padding = tw_test_default_padding(TW_MODE_UNAUTHENTICATED),
+        .padding = TW_PROBE_PADDING_EQUAL,
         .groups = TW_VALUES_ALL,
         .mode = TW_MODE_UNAUTHENTICATED,
+        .features = TW_MODE_DSCP_ECN,
         .stateful = true,
     };
 }
@@ -146,51 +157,12 @@ const char *tw_option_name(enum tw_option option)
     return rows[option].name;
 }
 
-static unsigned lowest(unsigned a, unsigned b)
-{
-    return a < b ? a : b;
-}
-
-/* Edit distance with swapped neighbours as one edit (optimal string alignment), case ignored. What
- * is longer than any name is compared by its beginning. */
-static unsigned distance(const char *a, const char *b)
-{
-    enum { LONGEST = 32 };
-    unsigned cost[LONGEST + 1][LONGEST + 1];
-    const size_t m = strnlen(a, LONGEST), n = strnlen(b, LONGEST);
-    for (unsigned i = 0; i <= m; i++) {
-        for (unsigned j = 0; j <= n; j++) {
-            if (i == 0 || j == 0) {
-                cost[i][j] = i + j;
-                continue;
-            }
-            const int x = tolower((unsigned char)a[i - 1]), y = tolower((unsigned char)b[j - 1]);
-            cost[i][j] =
-                lowest(lowest(cost[i - 1][j], cost[i][j - 1]) + 1, cost[i - 1][j - 1] + (x != y));
-            if (i > 1 && j > 1 && x == tolower((unsigned char)b[j - 2]) &&
-                y == tolower((unsigned char)a[i - 2]))
-                cost[i][j] = lowest(cost[i][j], cost[i - 2][j - 2] + 1);
-        }
-    }
-    return cost[m][n];
-}
-
-/* Distance for suggestions: whoever types the beginning of a name means that name, unless another
- * is one slip away. */
-static unsigned unlikeness(const char *typed, const char *name)
-{
-    enum { BEGINNING = 2 };
-    const size_t length = strlen(typed);
-    const unsigned d = distance(typed, name);
-    return length > 1 && strncasecmp(typed, name, length) == 0 ? lowest(d, BEGINNING) : d;
-}
-
 const char *tw_option_nearest(const char *name, bool blocks)
 {
     const char *nearest = "Target";
-    unsigned least = blocks ? unlikeness(name, nearest) : UINT32_MAX;
+    unsigned least = blocks ? tw_suggestion_unlikeness(name, nearest) : UINT32_MAX;
     for (unsigned i = 0; i < TW_OPTION_END; i++) {
-        const unsigned d = unlikeness(name, rows[i].name);
+        const unsigned d = tw_suggestion_unlikeness(name, rows[i].name);
         if (d < least) {
             least = d;
             nearest = rows[i].name;
@@ -211,7 +183,7 @@ static const char *nearest_choice(const struct choice *list, const char *name)
     const char *nearest = list->name;
     unsigned least = UINT32_MAX;
     for (; list->name != NULL; list++) {
-        const unsigned d = unlikeness(name, list->name);
+        const unsigned d = tw_suggestion_unlikeness(name, list->name);
         if (d < least) {
             least = d;
             nearest = list->name;
@@ -282,12 +254,18 @@ static bool set_truth(void *field, const struct tw_option_value *value, char why
     return true;
 }
 
-/* Names of hosts and devices: never empty, no blanks, no control characters. */
+/* Names of hosts, devices and keys: never empty, no blanks, no control characters. Those of files
+ * may have blanks, and must not depend on the directory that collectd happens to be in. */
 static bool set_text(void *field, const struct row *row, const struct tw_option_value *value,
                      char why[TW_OPTION_TEXT])
 {
+    const bool path = row->kind == KIND_PATH;
     if (value->kind != TW_VALUE_STRING || value->string[0] == '\0') {
         snprintf(why, TW_OPTION_TEXT, "must be a name in quotes");
+        return false;
+    }
+    if (path && value->string[0] != '/') {
+        snprintf(why, TW_OPTION_TEXT, "must be the whole path of a file, beginning with /");
         return false;
     }
     const size_t length = strlen(value->string);
@@ -298,8 +276,9 @@ static bool set_text(void *field, const struct row *row, const struct tw_option_
     }
     for (size_t i = 0; i < length; i++) {
         const unsigned char c = (unsigned char)value->string[i];
-        if (c <= ' ' || c == 0x7f) {
-            snprintf(why, TW_OPTION_TEXT, "must not contain blanks or control characters");
+        if (c < ' ' || c == 0x7f || (c == ' ' && !path)) {
+            snprintf(why, TW_OPTION_TEXT, "must not contain %scontrol characters",
+                     path ? "" : "blanks or ");
             return false;
         }
     }
@@ -355,6 +334,10 @@ static bool set_choices(void *field, const struct row *row, const struct tw_opti
         const struct choice *choice = choose(row->choices, &values[i], why);
         if (choice == NULL)
             return false;
+        if (row->kind == KIND_SET && choice->value == 0 && count > 1) {
+            snprintf(why, TW_OPTION_TEXT, "\"%s\" stands alone", choice->name);
+            return false;
+        }
         sum |= choice->value;
     }
     *(uint32_t *)field = sum;
@@ -419,6 +402,7 @@ static bool set_field(struct tw_settings *settings, const struct row *row,
     case KIND_TRUTH:
         return set_truth(field, values, why);
     case KIND_TEXT:
+    case KIND_PATH:
         return set_text(field, row, values, why);
     case KIND_ADDRESS:
         return set_address(field, values, why);
@@ -475,6 +459,30 @@ char *tw_option_format(const struct tw_option_value *values, size_t count,
         if ((unsigned char)*c < ' ' || *c == 0x7f)
             *c = '?';
     }
+    return text;
+}
+
+static size_t append_names(const struct choice *list, uint32_t bits, char text[TW_MODES_TEXT],
+                           size_t used)
+{
+    for (; list->name != NULL; list++) {
+        if ((list->value & bits) == 0)
+            continue;
+        const int n =
+            snprintf(text + used, TW_MODES_TEXT - used, "%s%s", used == 0 ? "" : ", ", list->name);
+        used += n > 0 ? (size_t)n : 0;
+        if (used >= TW_MODES_TEXT)
+            return TW_MODES_TEXT - 1;
+    }
+    return used;
+}
+
+char *tw_modes_format(uint32_t modes_field, char text[TW_MODES_TEXT])
+{
+    text[0] = '\0';
+    const size_t used = append_names(modes, modes_field, text, 0);
+    if (append_names(features, modes_field, text, used) == 0)
+        snprintf(text, TW_MODES_TEXT, "none");
     return text;
 }
 

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "lib/address.h"
+#include "lib/wire.h"
 
 enum tw_option {
     TW_OPTION_HOST,
@@ -31,13 +32,13 @@ enum tw_option {
     TW_OPTION_DEVICE,
     TW_OPTION_INTERVAL,
     TW_OPTION_VALUES,
-    /* known, but not built: always an error */
     TW_OPTION_KEY_ID,
     TW_OPTION_SECRET_FILE,
+    TW_OPTION_FEATURES,
+    /* known, but not built: always an error */
     TW_OPTION_SSID,
     TW_OPTION_STAMP_KEY_FILE,
     TW_OPTION_TLV,
-    TW_OPTION_FEATURES,
     TW_OPTION_END
 };
 
@@ -63,6 +64,7 @@ enum {
     TW_CLASSES_MAX = 64,    /* there are no more code points */
     TW_CLASS_NUMBER = 0x80, /* added to a code point that was given as a number */
     TW_CLASS_TEXT = 8,
+    TW_MODES_TEXT = 128, /* room for the names of all modes and features */
 };
 
 /* Everything a target can be told, checked. What was never given holds the built-in default. */
@@ -74,11 +76,15 @@ struct tw_settings {
     int64_t interval_ns;              /* 0: collectd's */
     int64_t packet_interval_ns;       /* from packet to packet */
     int64_t timeout_ns;               /* loss threshold */
-    uint32_t port, count, padding;    /* Count in packets, Padding in octets */
+    uint32_t port, count;             /* Count in packets */
+    uint32_t padding;                 /* octets, or TW_PROBE_PADDING_EQUAL */
     uint32_t source_port;             /* 0: any */
     uint32_t family;                  /* 4, 6, 0 = any */
     uint32_t groups;                  /* TW_VALUES_* */
-    uint32_t session, protocol, mode; /* only one value of each is built */
+    uint32_t session, protocol;       /* only one value of each is built */
+    uint32_t mode, features;          /* TW_MODE_*: what is wanted; what is used if offered */
+    char keyid[TW_KEYID_SIZE + 1];    /* "": none */
+    char secret_file[TW_OPTION_TEXT]; /* "": none */
     uint32_t class_count;             /* 0: best effort, and no class in the instance name */
     uint8_t classes[TW_CLASSES_MAX];  /* code points, maybe with TW_CLASS_NUMBER */
     bool stateful;                    /* the reflector counts its own replies */
@@ -110,6 +116,10 @@ char *tw_option_format(const struct tw_option_value *values, size_t count,
 
 /* "EF", "AF31", "CS6", or the number if it was given as one. Returns `text`. */
 char *tw_class_format(uint8_t class, char text[TW_CLASS_TEXT]);
+
+/* The names, as the options Mode and Features have them, of the bits of a Modes field: "mixed,
+ * encrypted, dscp"; unknown bits are left out, no bit at all is "none". Returns `text`. */
+char *tw_modes_format(uint32_t modes, char text[TW_MODES_TEXT]);
 
 static inline uint8_t tw_class_dscp(uint8_t class)
 {

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/keys.h"
+#include "lib/probe.h"
 #include "lib/sys/socket.h"
 #include "lib/time.h"
 
@@ -24,6 +26,7 @@ void tw_targets_free(struct tw_targets *targets)
         free(targets->blocks[i].name);
     for (size_t i = 0; i < targets->message_count; i++)
         free(targets->messages[i]);
+    tw_secret_files_free(&targets->secret_files);
     free(targets->blocks);
     free(targets->targets);
     free(targets->messages);
@@ -67,6 +70,10 @@ static void complain(struct tw_targets *targets, struct tw_target_block *block, 
     va_start(arguments, format);
     vsnprintf(line + used, sizeof line - (size_t)used, format, arguments);
     va_end(arguments);
+    for (char *c = line; *c != '\0'; c++) { /* names of options can have any */
+        if ((unsigned char)*c < ' ' || *c == 0x7f)
+            *c = '?';
+    }
 
     if (block != NULL)
         block->errors++;
@@ -269,6 +276,58 @@ static bool check_source_ports(struct tw_targets *targets, struct tw_target_bloc
     return false;
 }
 
+static bool is_given(const struct tw_settings *settings, enum tw_option option)
+{
+    return (settings->given & UINT32_C(1) << option) != 0;
+}
+
+/* Finds the secret of a mode that needs one. `own`: what the block itself was given. A key that
+ * would not be used was meant to be: whoever names one here and no Mode would be measured in the
+ * clear without knowing. */
+static bool check_secret(struct tw_targets *targets, struct tw_target_block *block, uint32_t own)
+{
+    const struct tw_settings *s = &block->settings;
+    if (!tw_keys_needed(s->mode)) {
+        if ((own & UINT32_C(1) << TW_OPTION_KEY_ID) == 0 || is_given(s, TW_OPTION_MODE))
+            return true;
+        complain(targets, block,
+                 "KeyID is of no use without Mode: add Mode \"encrypted\", \"authenticated\" or "
+                 "\"mixed\"");
+        return false;
+    }
+    char mode[TW_MODES_TEXT];
+    tw_modes_format(s->mode, mode);
+    const bool keyid = s->keyid[0] != '\0', file = s->secret_file[0] != '\0';
+    if (!keyid || !file) {
+        const char *missing = keyid ? "SecretFile" : file ? "KeyID" : "KeyID and SecretFile";
+        complain(targets, block,
+                 "Mode \"%s\" needs %s: the name of a secret that the server has too, and the file "
+                 "with lines of names and secrets",
+                 mode, missing);
+        return false;
+    }
+    char why[TW_SECRET_FILES_WHY];
+    block->secret = tw_secret_files_find(&targets->secret_files, s->secret_file, s->keyid, why);
+    if (block->secret == NULL)
+        complain(targets, block, "%s", why);
+    return block->secret != NULL;
+}
+
+/* The largest datagram; the option's own limit knows of no mode. */
+static bool check_padding(struct tw_targets *targets, struct tw_target_block *block)
+{
+    const struct tw_settings *s = &block->settings;
+    if (s->padding == TW_PROBE_PADDING_EQUAL)
+        return true;
+    const size_t size = tw_test_sender_size(s->mode | s->features, s->padding);
+    if (size <= TW_UDP_PAYLOAD_MAX)
+        return true;
+    char mode[TW_MODES_TEXT];
+    complain(targets, block, "Padding %u: at most %zu in Mode \"%s\" with these Features",
+             s->padding, s->padding - (size - TW_UDP_PAYLOAD_MAX), tw_modes_format(s->mode, mode));
+    return false;
+}
+
 /* Bad values that came down from the plugin level; they were named there. */
 static void check_inherited(struct tw_targets *targets, struct tw_target_block *block, uint32_t own)
 {
@@ -298,12 +357,13 @@ static bool check_block(struct tw_targets *targets, struct tw_target_block *bloc
     const uint32_t own = block->settings.given;
     tw_settings_inherit(&block->settings, &targets->defaults);
     check_inherited(targets, block, own);
-    if ((block->settings.given & UINT32_C(1) << TW_OPTION_INTERVAL) == 0)
+    if (!is_given(&block->settings, TW_OPTION_INTERVAL))
         use_interval_of_collectd(targets, block, interval_ns);
     if ((own & UINT32_C(1) << TW_OPTION_HOST) == 0)
         complain(targets, block, "option \"Host\" is missing");
     return block->errors == 0 && check_name(targets, block) && check_families(targets, block) &&
-           check_source_ports(targets, block) && check_fit(targets, block);
+           check_source_ports(targets, block) && check_padding(targets, block) &&
+           check_fit(targets, block) && check_secret(targets, block, own);
 }
 
 /* False when the name is too long. Slashes become '_' here, as collectd would do later, so that
@@ -360,6 +420,7 @@ static void add_targets(struct tw_targets *targets, struct tw_target_block *bloc
         const uint8_t class = s->class_count == 0 ? 0 : s->classes[i];
         added[i] = (struct tw_target){
             .settings = s,
+            .secret = block->secret,
             .source_port = s->source_port == 0 ? 0 : (uint16_t)(s->source_port + i),
             .dscp = tw_class_dscp(class),
         };
@@ -401,4 +462,13 @@ void tw_targets_finish(struct tw_targets *targets, int64_t interval_ns)
         targets->skipped += targets->blocks[i].errors != 0;
     }
     free(names.cells);
+}
+
+void tw_targets_forget_secrets(struct tw_targets *targets)
+{
+    for (size_t i = 0; i < targets->block_count; i++)
+        targets->blocks[i].secret = NULL;
+    for (size_t i = 0; i < targets->count; i++)
+        targets->targets[i].secret = NULL;
+    tw_secret_files_free(&targets->secret_files);
 }

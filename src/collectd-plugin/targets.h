@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "collectd-plugin/options.h"
+#include "collectd-plugin/secret_files.h"
 
 /* collectd's DATA_MAX_NAME_LEN: longer names would be cut silently and could become equal. */
 enum { TW_INSTANCE_SIZE = 128 };
@@ -22,6 +23,7 @@ enum { TW_INSTANCE_SIZE = 128 };
 /* One series set: a target, or one DSCP class of it. */
 struct tw_target {
     const struct tw_settings *settings; /* interval_ns filled in; owned by the block */
+    const struct tw_secret *secret;     /* NULL: none is needed, or they were forgotten */
     char instance[TW_INSTANCE_SIZE];    /* plugin_instance; unique */
     uint16_t source_port;               /* 0: any */
     uint8_t dscp;
@@ -33,10 +35,12 @@ struct tw_target_block {
     bool shortcut;
     unsigned errors;
     struct tw_settings settings;
+    const struct tw_secret *secret; /* NULL: the mode needs none */
 };
 
 struct tw_targets {
     struct tw_settings defaults;
+    struct tw_secret_files secret_files;
     struct tw_target_block *blocks;
     size_t block_count, block_room;
     struct tw_target *targets; /* after finish */
@@ -63,7 +67,11 @@ void tw_targets_option(struct tw_targets *targets, const char *option,
 /* `name` was a block where an option belongs; `in_target`: inside the current target. */
 void tw_targets_misplaced(struct tw_targets *targets, const char *name, bool in_target);
 
-/* Once, after everything was read. `interval_ns`: of targets that name none. */
+/* Once, after everything was read; reads the files of secrets. `interval_ns`: of targets that name
+ * none. */
 void tw_targets_finish(struct tw_targets *targets, int64_t interval_ns);
+
+/* Wipes all secrets, when whoever needs them has a copy. */
+void tw_targets_forget_secrets(struct tw_targets *targets);
 
 #endif

@@ -1,4 +1,5 @@
-/* The two buffers of a control connection, for the Server and the Control-Client machine.
+/* The two buffers of a control connection and the ciphers of its two directions, for the Server and
+ * the Control-Client machine.
  *
  * It does not know what a message means nor how long it is: the machines say so, message part by
  * message part. */
@@ -24,10 +25,23 @@ uint8_t *tw_channel_input(struct tw_channel *channel, size_t *room)
     return channel->in + channel->have;
 }
 
+/* Deciphers all blocks that have come whole. */
+static void decipher(struct tw_channel *channel)
+{
+    struct tw_channel_stream *stream = &channel->receive;
+    const size_t blocks = (size_t)(channel->have - channel->clear) / TW_AES_BLOCK_SIZE;
+    const size_t n = blocks * TW_AES_BLOCK_SIZE;
+    uint8_t *from = channel->in + channel->clear;
+    tw_cipher_cbc_decrypt(&stream->cipher, stream->chain, from, from, n);
+    channel->clear = (uint16_t)(channel->clear + n);
+}
+
 void tw_channel_received(struct tw_channel *channel, size_t n)
 {
     assert(n <= (size_t)(channel->need - channel->have));
     channel->have = (uint16_t)(channel->have + n);
+    if (channel->secured)
+        decipher(channel);
 }
 
 bool tw_channel_complete(const struct tw_channel *channel)
@@ -44,7 +58,32 @@ void tw_channel_expect(struct tw_channel *channel, size_t need)
 void tw_channel_next(struct tw_channel *channel, size_t need)
 {
     channel->have = 0;
+    channel->clear = 0;
     tw_channel_expect(channel, need);
+}
+
+bool tw_channel_verify(struct tw_channel *channel)
+{
+    if (!channel->secured)
+        return true;
+    assert(tw_channel_complete(channel) && channel->clear == channel->have &&
+           channel->have >= TW_HMAC_SIZE);
+    const size_t covered = (size_t)channel->have - TW_HMAC_SIZE;
+    uint8_t expected[TW_MAC_SIZE];
+    tw_mac_update(&channel->receive.mac, channel->in, covered);
+    tw_mac_finish(&channel->receive.mac, expected);
+    return tw_equal_secret(expected, channel->in + covered, TW_HMAC_SIZE);
+}
+
+bool tw_channel_ends_here(struct tw_channel *channel)
+{
+    assert(channel->secured);
+    struct tw_mac before = channel->receive.mac;
+    const bool ends = tw_channel_verify(channel);
+    if (!ends)
+        channel->receive.mac = before;
+    explicit_bzero(&before, sizeof before);
+    return ends;
 }
 
 bool tw_channel_has_room(const struct tw_channel *channel, size_t n)
@@ -52,7 +91,7 @@ bool tw_channel_has_room(const struct tw_channel *channel, size_t n)
     return n <= TW_CHANNEL_OUT - pending(channel);
 }
 
-uint8_t *tw_channel_queue(struct tw_channel *channel, size_t n)
+uint8_t *tw_channel_place(struct tw_channel *channel, size_t n)
 {
     assert(tw_channel_has_room(channel, n));
     if (n > (size_t)(TW_CHANNEL_OUT - channel->queued)) {
@@ -60,9 +99,61 @@ uint8_t *tw_channel_queue(struct tw_channel *channel, size_t n)
         channel->queued = (uint16_t)pending(channel);
         channel->sent = 0;
     }
+    return channel->out + channel->queued;
+}
+
+static void encipher(struct tw_channel_stream *stream, uint8_t *octets, size_t n)
+{
+    tw_cipher_cbc_encrypt(&stream->cipher, stream->chain, octets, octets, n);
+}
+
+void tw_channel_queue(struct tw_channel *channel, size_t n)
+{
     uint8_t *message = channel->out + channel->queued;
+    if (channel->secured) {
+        assert(n % TW_AES_BLOCK_SIZE == 0 && n >= TW_HMAC_SIZE);
+        tw_mac_update(&channel->send.mac, message, n - TW_HMAC_SIZE);
+        tw_mac_finish(&channel->send.mac, message + n - TW_HMAC_SIZE);
+        encipher(&channel->send, message, n);
+    }
     channel->queued = (uint16_t)(channel->queued + n);
-    return message;
+}
+
+void tw_channel_secure(struct tw_channel *channel, const struct tw_keys *keys,
+                       const uint8_t receive_iv[TW_IV_SIZE], const uint8_t send_iv[TW_IV_SIZE])
+{
+    channel->secured = true;
+    tw_cipher_init_decrypt(&channel->receive.cipher, keys->aes);
+    tw_cipher_init_encrypt(&channel->send.cipher, keys->aes);
+    tw_mac_init(&channel->receive.mac, keys->hmac);
+    tw_mac_init(&channel->send.mac, keys->hmac);
+    memcpy(channel->receive.chain, receive_iv, TW_IV_SIZE);
+    memcpy(channel->send.chain, send_iv, TW_IV_SIZE);
+}
+
+/* Octets of Server-Start before the block that is enciphered. */
+enum { SERVER_START_CLEAR = TW_SERVER_START_SIZE - TW_AES_BLOCK_SIZE };
+
+void tw_channel_queue_server_start(struct tw_channel *channel)
+{
+    assert(channel->secured);
+    uint8_t *block = channel->out + channel->queued + SERVER_START_CLEAR;
+    tw_mac_update(&channel->send.mac, block, TW_AES_BLOCK_SIZE);
+    encipher(&channel->send, block, TW_AES_BLOCK_SIZE);
+    channel->queued = (uint16_t)(channel->queued + TW_SERVER_START_SIZE);
+}
+
+void tw_channel_open_server_start(struct tw_channel *channel)
+{
+    assert(channel->secured && channel->have == TW_SERVER_START_SIZE);
+    channel->clear = SERVER_START_CLEAR;
+    decipher(channel);
+    tw_mac_update(&channel->receive.mac, channel->in + SERVER_START_CLEAR, TW_AES_BLOCK_SIZE);
+}
+
+void tw_channel_wipe(struct tw_channel *channel)
+{
+    explicit_bzero(channel, sizeof *channel);
 }
 
 const uint8_t *tw_channel_output(const struct tw_channel *channel, size_t *n)

@@ -1,8 +1,10 @@
 /* One end of a TWAMP-Control stream: cuts the octets of TCP into messages and queues the answers.
  *
  * Shared by the Server and Control-Client machines, which say how long the current message is; the
- * driver only moves octets. In the secured modes the CBC chains and running HMACs of both
- * directions live here as well (RFC 4656 section 3.2), between these buffers and the machines.
+ * driver only moves octets. In the secured modes the channel deciphers what comes in, enciphers
+ * what goes out and keeps the running HMACs (RFC 4656 section 3.2, RFC 5357 section 3.2): each
+ * direction is one CBC stream for the connection's life, and each HMAC covers what its side sent
+ * since the one before. The machines see clear octets only.
  *
  * Memory is bounded by construction: a message larger than TW_CHANNEL_IN cannot be expected, and
  * while an answer would not fit into TW_CHANNEL_OUT nothing is read, so that TCP pushes back. */
@@ -13,20 +15,33 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/crypto.h"
+#include "lib/keys.h"
 #include "lib/wire.h"
 
 enum {
     TW_CHANNEL_IN = 2 * TW_COMMAND_HEAD_SIZE + TW_SIDS_MAX * TW_SID_SIZE,
-    TW_CHANNEL_OUT = 512,
+    /* every SID of the longest command acknowledged in messages of its own for each Accept value */
+    TW_CHANNEL_OUT = 2 * TW_COMMAND_HEAD_SIZE * 6 + TW_SIDS_MAX * TW_SID_SIZE,
+};
+
+/* One direction of a secured stream. */
+struct tw_channel_stream {
+    struct tw_cipher cipher;
+    struct tw_mac mac;
+    uint8_t chain[TW_AES_BLOCK_SIZE]; /* last block of ciphertext, at first the IV */
 };
 
 struct tw_channel {
     uint8_t in[TW_CHANNEL_IN];
     uint8_t out[TW_CHANNEL_OUT];
-    uint16_t have; /* octets of the current message that have come */
-    uint16_t need; /* octets of it that are needed before the next step */
-    uint16_t sent; /* octets of out that the driver has taken */
+    uint16_t have;  /* octets of the current message that have come */
+    uint16_t need;  /* octets of it that are needed before the next step */
+    uint16_t clear; /* octets of it that are deciphered */
+    uint16_t sent;  /* octets of out that the driver has taken */
     uint16_t queued;
+    bool secured;
+    struct tw_channel_stream receive, send;
 };
 
 /* Waits for a first message part of `need` octets. */
@@ -47,12 +62,37 @@ void tw_channel_expect(struct tw_channel *channel, size_t need);
 /* The current message is done with; the next begins with `need` octets. */
 void tw_channel_next(struct tw_channel *channel, size_t need);
 
+/* The current message is complete and ends with its HMAC, which is right. To be asked once for each
+ * message, before anything it says is believed; always true while the stream is not secured. */
+TW_MUST_CHECK bool tw_channel_verify(struct tw_channel *channel);
+
+/* On a secured stream: the same where a message may end here or go on. If false, nothing has
+ * happened. */
+TW_MUST_CHECK bool tw_channel_ends_here(struct tw_channel *channel);
+
 /* Whether `n` more octets can be queued. */
 bool tw_channel_has_room(const struct tw_channel *channel, size_t n);
 
-/* A place for a message of n octets, queued at once; has_room(n) must hold. The caller fills it
- * before any other call. */
-uint8_t *tw_channel_queue(struct tw_channel *channel, size_t n);
+/* A place for a message of n octets; has_room(n) must hold. The caller fills it and calls
+ * tw_channel_queue before any other call. */
+uint8_t *tw_channel_place(struct tw_channel *channel, size_t n);
+
+/* The n octets at the place are a message: it is queued, on a secured stream with its HMAC in its
+ * last 16 octets, and enciphered. */
+void tw_channel_queue(struct tw_channel *channel, size_t n);
+
+/* From here on both directions are secured. `receive_iv` begins what the peer sends. */
+void tw_channel_secure(struct tw_channel *channel, const struct tw_keys *keys,
+                       const uint8_t receive_iv[TW_IV_SIZE], const uint8_t send_iv[TW_IV_SIZE]);
+
+/* Server-Start is clear but for its last block, which begins the server's stream and is covered by
+ * its first HMAC. For the server: after secure(), instead of queue(). For the client: after
+ * secure(), when the message is complete in channel->in. */
+void tw_channel_queue_server_start(struct tw_channel *channel);
+void tw_channel_open_server_start(struct tw_channel *channel);
+
+/* Wipes all of it. */
+void tw_channel_wipe(struct tw_channel *channel);
 
 /* What is to be written to TCP; *n is 0 when nothing is. Valid until the next call. */
 const uint8_t *tw_channel_output(const struct tw_channel *channel, size_t *n);

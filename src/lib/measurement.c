@@ -24,6 +24,11 @@ void tw_measurement_fail(struct tw_measurement *measurement, enum tw_measurement
 static enum tw_measurement_state state_of_failure(enum tw_client_failure failure,
                                                   enum tw_client_step step)
 {
+    const bool key_fails =
+        failure == TW_CLIENT_KEY_REFUSED || failure == TW_CLIENT_HMAC || failure == TW_CLIENT_COUNT;
+    const bool not_derived = failure == TW_CLIENT_TIMED_OUT && step == TW_CLIENT_STEP_KEY;
+    if (key_fails || not_derived)
+        return TW_MEASUREMENT_KEY;
     if (failure == TW_CLIENT_TIMED_OUT)
         return TW_MEASUREMENT_SILENT;
     /* Who breaks off in the middle of a test did not refuse it: it is gone. */

@@ -10,6 +10,7 @@
 
 #include "lib/address.h"
 #include "lib/client.h"
+#include "lib/quirk.h"
 #include "lib/stats.h"
 #include "lib/time.h"
 
@@ -19,7 +20,7 @@
     X(TW_MEASUREMENT_UNREACHABLE, 1, "unreachable") /* no control connection */                    \
     X(TW_MEASUREMENT_REFUSED, 2, "refused")         /* the server said no */                       \
     X(TW_MEASUREMENT_SILENT, 3, "silent") /* no answer to control messages or test packets */      \
-    X(TW_MEASUREMENT_KEY, 4, "key")       /* wrong KeyID or secret */                              \
+    X(TW_MEASUREMENT_KEY, 4, "key")       /* no key that both ends have */                         \
     X(TW_MEASUREMENT_NAME, 5, "name")     /* the name cannot be resolved */
 
 enum tw_measurement_state {
@@ -45,7 +46,9 @@ struct tw_measurement {
     struct tw_measurement_counters counters; /* this interval included */
     struct tw_address remote; /* reflector's test address, family 0 without a session */
     struct tw_address local;  /* the sender's, likewise */
+    uint32_t quirks;          /* enum tw_quirk, what the target showed in this interval */
     uint32_t mode;            /* of the control connection, 0 without a session */
+    uint32_t offered;         /* Modes of the server's greeting, 0: none came in this interval */
     /* the last thing that went wrong, while the state is not ok */
     struct {
         bool valid; /* the next fields mean something: the control machine failed */

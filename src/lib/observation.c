@@ -63,11 +63,16 @@ static double dscp(int16_t tos)
     return tos < 0 ? (double)NAN : tos >> 2;
 }
 
+bool tw_observation_ttl_unset(const struct tw_observation *observation)
+{
+    const bool hops_away = observation->ttl >= 0 && observation->ttl < 255;
+    const bool told = observation->sender_ttl >= 0;
+    return told && hops_away && !observation->sender_ttl_filled;
+}
+
 double tw_observation_hops_forward(const struct tw_observation *observation)
 {
-    bool hops_away = observation->ttl >= 0 && observation->ttl < 255;
-    bool unset = hops_away && !observation->sender_ttl_filled;
-    return unset ? (double)NAN : hops(observation->sender_ttl);
+    return tw_observation_ttl_unset(observation) ? (double)NAN : hops(observation->sender_ttl);
 }
 
 double tw_observation_hops_reverse(const struct tw_observation *observation)

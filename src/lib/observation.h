@@ -24,10 +24,17 @@ struct tw_observation {
 void tw_observation_init(struct tw_observation *observation);
 void tw_observation_add(struct tw_observation *observation, const struct tw_sample *sample);
 
-/* 255 - TTL: both ends send with 255. NaN when unknown. Forward hops are unknown too when reverse
- * hops are at least 1 and the Sender TTL was always 255: that reflector does not fill it in. */
+/* The Sender TTL was always 255 although reverse hops are at least 1: that reflector does not fill
+ * it in. */
+bool tw_observation_ttl_unset(const struct tw_observation *observation);
+
+/* 255 - TTL: both ends send with 255. NaN when unknown; forward hops also when the TTL is unset. */
 double tw_observation_hops_forward(const struct tw_observation *observation);
 double tw_observation_hops_reverse(const struct tw_observation *observation);
+
+/* Whether that is so: Sender TTL was told, 255 every time, over a path that is routed (quirk
+ * ttl-unset). */
+bool tw_observation_ttl_unset(const struct tw_observation *observation);
 
 /* The upper six bits of the octet; NaN when unknown. */
 double tw_observation_dscp_forward(const struct tw_observation *observation);

@@ -45,9 +45,13 @@ struct tw_probe_config {
     uint8_t dscp;
     bool stateful; /* the reflector is known to count its own replies */
     struct tw_client_config client;
-    struct tw_sender_config sender; /* modes are taken from the connection; wait_ns is the loss
-                                       threshold */
+    struct tw_sender_config sender; /* wait_ns is the loss threshold; modes, protection and what RFC
+                                       6038 knows are taken from the connection */
 };
+
+/* For sender.padding_length: as much as makes both directions equally long in the modes that the
+ * connection turns out to have. */
+#define TW_PROBE_PADDING_EQUAL UINT32_MAX
 
 /* True when a whole session fits into an interval: count * packet_interval + wait < interval. */
 bool tw_probe_fits(const struct tw_probe_config *config);
@@ -55,14 +59,22 @@ bool tw_probe_fits(const struct tw_probe_config *config);
 enum tw_probe_event_type {
     TW_PROBE_RESOLVE,    /* look up the target's name, then call tw_probe_resolved */
     TW_PROBE_CONNECT,    /* open TCP to `address`, then call connected or connect_failed */
+    TW_PROBE_KEY,        /* derive the key for `key`, then call tw_probe_key */
     TW_PROBE_DISCONNECT, /* close TCP, also one that is still connecting; what is queued may be sent
                             first if that does not block */
     TW_PROBE_RESULT,     /* an interval's result is final */
 };
 
+/* What a key is derived from, besides the target's secret. */
+struct tw_probe_salt {
+    uint8_t salt[TW_SALT_SIZE];
+    uint32_t count;
+};
+
 struct tw_probe_event {
     enum tw_probe_event_type type;
     struct tw_address address;                /* CONNECT */
+    struct tw_probe_salt key;                 /* KEY */
     const struct tw_measurement *measurement; /* RESULT; valid until the next call */
 };
 
@@ -114,8 +126,13 @@ struct tw_probe {
     struct tw_hosts hosts;
     struct tw_address peer; /* of the control connection */
 
-    struct tw_address local, remote; /* of the test path */
-    struct tw_sender senders[2];     /* this interval's and the one before, for late replies */
+    struct tw_probe_salt salt;           /* of the key that is asked for */
+    struct tw_accept_session accepted;   /* of the newest session */
+    tw_mono started;                     /* when that was started */
+    struct tw_address local, remote;     /* of the test path */
+    struct tw_address remote_before;     /* of the session before: late replies come from there */
+    struct tw_protection protections[2]; /* of the senders, in modes that have it */
+    struct tw_sender senders[2];         /* this interval's and the one before, for late replies */
     bool sender_live[2];
     uint8_t current;
     struct tw_stats stats;
@@ -123,7 +140,7 @@ struct tw_probe {
 
     struct tw_measurement measurement;
     struct tw_measurement_counters counters;
-    bool want_resolve, want_connect, want_disconnect, want_result;
+    bool want_resolve, want_connect, want_disconnect, want_key, want_result;
     bool last_words; /* what is to be disconnected was up */
     bool parting; /* the driver is serving DISCONNECT: output() still gives the old stream's rest */
 };
@@ -147,6 +164,14 @@ void tw_probe_resolved(struct tw_probe *probe, const struct tw_address *addresse
 void tw_probe_connected(struct tw_probe *probe, const struct tw_address *local, tw_mono now);
 void tw_probe_connect_failed(struct tw_probe *probe, int error, tw_mono now);
 
+/* Answer to KEY, whenever it comes: the key derived from the target's secret and `salt`. Not looked
+ * at unless the connection still waits for just that. */
+void tw_probe_key(struct tw_probe *probe, const struct tw_probe_salt *salt,
+                  const uint8_t derived[TW_AES_KEY_SIZE], tw_mono now);
+
+/* Whether the connection still waits for just that; who gave up needs no key. */
+bool tw_probe_waits_for_key(const struct tw_probe *probe, const struct tw_probe_salt *salt);
+
 /* The control stream; as in client.h. Room and output are 0 while no connection is up, but for the
  * rest of a stream between its DISCONNECT event and the next call of next_event. */
 uint8_t *tw_probe_input(struct tw_probe *probe, size_t *room);
@@ -158,14 +183,21 @@ void tw_probe_sent(struct tw_probe *probe, size_t n, tw_mono now);
 void tw_probe_disconnected(struct tw_probe *probe, tw_mono now);
 
 /* Whether a test packet is due. Then: prepare, stamp as late as possible, send to probe->remote
- * from probe->local; if the kernel does not take it: unsend, with its errno. */
+ * from probe->local; if the kernel does not take it: unsend, with its errno. ECONNREFUSED, of a
+ * driver that hears of ICMP errors, means that nobody received the newest packet; in the first
+ * second after the start that is a reflector that warms up (TW_QUIRK_WARM_UP). Either way the
+ * packet was not sent, and is no loss of the path. */
 bool tw_probe_send_due(const struct tw_probe *probe, tw_mono now);
 TW_MUST_CHECK enum tw_result tw_probe_prepare(struct tw_probe *probe, uint8_t *out, size_t cap,
                                               size_t *len);
 void tw_probe_stamp(struct tw_probe *probe, uint8_t *out, const struct tw_reading *now);
 void tw_probe_unsend(struct tw_probe *probe, int error, tw_mono now);
 
-/* A datagram that came from probe->remote to probe->local. */
+/* Whether test packets may come from there: from the reflector's address and port, or those of the
+ * session before. */
+bool tw_probe_expects(const struct tw_probe *probe, const struct tw_address *remote);
+
+/* A datagram that came from where one is expected to probe->local. */
 void tw_probe_receive(struct tw_probe *probe, const uint8_t *in, size_t n,
                       const struct tw_arrival *arrival);
 

@@ -1,8 +1,8 @@
 /* The Session-Reflector of one test session: when to answer, what the reply holds, its numbers.
  *
  * For the daemon's workers and the simulator, which find the session, move the datagrams and choose
- * the DSCP. So far the clear layout of unauthenticated and mixed mode; every position comes from
- * tw_test_layout(), so that a feature which only moves padding needs nothing here. */
+ * the DSCP. Where something lies in a packet is asked of wire.h, what is enciphered and signed is
+ * protection.h's. */
 #include "lib/reflector.h"
 
 #include <assert.h>
@@ -34,12 +34,16 @@ const char *tw_reflector_verdict_name(enum tw_reflector_verdict verdict)
 
 void tw_reflector_init(struct tw_reflector *reflector, const struct tw_reflector_config *config)
 {
-    assert(!tw_test_layout(config->modes).secured);
+    assert(tw_test_layout(config->modes).secured == (config->protection != NULL));
     assert(config->refwait_ns >= 0 && config->timeout_ns >= 0);
     *reflector = (struct tw_reflector){
         .config = *config,
         .state = TW_REFLECTOR_ACCEPTED,
     };
+    if ((config->modes & TW_MODE_REFLECT_OCTETS) == 0)
+        reflector->config.reflect_length = 0;
+    reflector->padding_at = (uint16_t)tw_test_reply_padding(config->modes, config->padding_length,
+                                                            config->reflect_length);
 }
 
 void tw_reflector_start(struct tw_reflector *reflector, tw_mono now)
@@ -53,6 +57,7 @@ void tw_reflector_start(struct tw_reflector *reflector, tw_mono now)
 
 void tw_reflector_stop(struct tw_reflector *reflector, tw_mono now)
 {
+    tw_reflector_expire(reflector, now); /* REFWAIT may have ended it by itself */
     if (reflector->state == TW_REFLECTOR_ACCEPTED) {
         reflector->state = TW_REFLECTOR_ENDED;
         return;
@@ -110,47 +115,83 @@ static bool within_rate(struct tw_reflector *reflector, tw_mono now)
     return true;
 }
 
-/* As long as the sender's packet, but never shorter than the reply's header. */
-static size_t reply_length(const struct tw_test_layout *layout, size_t n)
+/* Whether the packet is one that counts, and what its header says. */
+static enum tw_reflector_verdict read_packet(struct tw_reflector *reflector, const uint8_t *in,
+                                             size_t n, struct tw_test_packet *packet)
 {
-    return n > layout->reflector_header ? n : layout->reflector_header;
-}
-
-/* Octets after the reply's header, of which there are none unless the sender's packet is longer
- * than that header. Its padding begins no later than ours, so there is enough of it to be re-used;
- * what does not fit are its highest octets. */
-static void write_padding(const struct tw_reflector *reflector, const struct tw_test_layout *layout,
-                          const uint8_t *in, struct tw_random *random, uint8_t *out, size_t len)
-{
-    const size_t from = (size_t)layout->sender_header + layout->sender_mbz;
-    assert(from <= layout->reflector_header);
-    uint8_t *padding = out + layout->reflector_header;
-    const size_t n = len - layout->reflector_header;
-    switch (reflector->config.padding) {
-    case TW_PADDING_REUSE:
-        if (n > 0)
-            memcpy(padding, in + from, n);
-        return;
-    case TW_PADDING_RANDOM:
-        tw_random_fill(random, padding, n);
-        return;
-    case TW_PADDING_ZERO:
-        memset(padding, 0, n);
-        return;
+    const uint32_t modes = reflector->config.modes;
+    struct tw_protection *protection = reflector->config.protection;
+    if (n < tw_test_layout(modes).sender_header)
+        return TW_IGNORE_SHORT;
+    uint8_t clear[TW_PROTECTION_HEADER_MAX];
+    if (!tw_protection_open_packet(protection, in, clear))
+        return TW_IGNORE_HMAC;
+    if (tw_get_test_packet(protection == NULL ? in : clear, n, modes, packet) != TW_OK)
+        return TW_IGNORE_SHORT;
+    if ((packet->stamp.error & ERROR_MULTIPLIER) == 0) {
+        reflector->zero_error++;
+        if (reflector->config.strict)
+            return TW_IGNORE_ERROR_ESTIMATE;
     }
+    return TW_REFLECT;
 }
 
+static struct tw_stamp stamp_of(const struct tw_reflector *reflector, tw_wall t, uint16_t error)
+{
+    const bool ptp = (reflector->config.modes & TW_MODE_PTP) != 0;
+    return tw_stamp_from_wall(t, error, ptp, reflector->config.tai_utc_s);
+}
+
+/* By way of a header of full size: the reply may be shorter than that (RFC 7750). */
 static void write_header(const struct tw_reflector *reflector, const struct tw_test_packet *packet,
-                         const struct tw_arrival *arrival, uint8_t *out)
+                         const struct tw_arrival *arrival, uint8_t *out, size_t len)
 {
     const struct tw_test_reply reply = {
-        .receive = tw_ntp_from_wall(arrival->at),
+        .receive = stamp_of(reflector, arrival->at, 0).bits,
         .sender_sequence = packet->sequence,
         .sender_stamp = packet->stamp,
         .sender_ttl = (uint8_t)(arrival->ttl < 0 ? TTL_UNKNOWN : (unsigned)arrival->ttl),
         .sender_dscp_ecn = (uint8_t)(arrival->tos < 0 ? 0u : (unsigned)arrival->tos),
     };
-    tw_put_test_reply(out, reflector->config.modes, &reply);
+    const uint32_t modes = reflector->config.modes;
+    const size_t size = tw_test_layout(modes).reflector_header;
+    uint8_t header[TW_PROTECTION_HEADER_MAX];
+    tw_put_test_reply(header, modes, &reply);
+    memcpy(out, header, size < len ? size : len);
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* How many octets of the sender's padding, of which there are `there`, come back in `room`. What
+ * does not fit are its highest octets (RFC 5357 section 4.2.1). */
+static size_t reused_padding(const struct tw_reflector *reflector, size_t there, size_t room)
+{
+    const size_t most = smaller(there, room);
+    if (reflector->config.padding == TW_PADDING_REUSE)
+        return most;
+    return smaller(most, reflector->config.reflect_length);
+}
+
+/* Every octet after the header, so that nothing of our memory leaves with the reply. */
+static void write_padding(const struct tw_reflector *reflector, const uint8_t *in, size_t n,
+                          struct tw_random *random, uint8_t *out, size_t len)
+{
+    const struct tw_test_layout layout = tw_test_layout(reflector->config.modes);
+    const size_t from = (size_t)layout.sender_header + layout.sender_mbz;
+    if (len <= reflector->padding_at)
+        return;
+    uint8_t *padding = out + reflector->padding_at;
+    const size_t room = len - reflector->padding_at;
+    const size_t reused = reused_padding(reflector, n > from ? n - from : 0, room);
+    if (reused > 0)
+        memcpy(padding, in + from, reused);
+    if (reflector->config.padding == TW_PADDING_RANDOM)
+        tw_random_fill(random, padding + reused, room - reused);
+    else
+        memset(padding + reused, 0, room - reused);
 }
 
 enum tw_reflector_verdict tw_reflector_prepare(struct tw_reflector *reflector, const uint8_t *in,
@@ -166,24 +207,22 @@ enum tw_reflector_verdict tw_reflector_prepare(struct tw_reflector *reflector, c
         return TW_IGNORE_STOPPED;
 
     struct tw_test_packet packet;
-    if (tw_get_test_packet(in, n, reflector->config.modes, &packet) != TW_OK)
-        return TW_IGNORE_SHORT;
+    const enum tw_reflector_verdict verdict = read_packet(reflector, in, n, &packet);
+    if (verdict != TW_REFLECT)
+        return verdict;
 
     /* A valid packet from here on, whether or not it is answered. */
     reflector->received++;
     reflector->last = now;
-    if ((packet.stamp.error & ERROR_MULTIPLIER) == 0)
-        reflector->zero_error++;
 
-    const struct tw_test_layout layout = tw_test_layout(reflector->config.modes);
-    const size_t len = reply_length(&layout, n);
+    const size_t len = tw_test_reply_size(reflector->config.modes, n);
     if (len > cap)
         return TW_IGNORE_NO_ROOM;
     if (!within_rate(reflector, now))
         return TW_IGNORE_RATE;
 
-    write_header(reflector, &packet, arrival, out);
-    write_padding(reflector, &layout, in, random, out, len);
+    write_header(reflector, &packet, arrival, out, len);
+    write_padding(reflector, in, n, random, out, len);
     *out_len = len;
     return TW_REFLECT;
 }
@@ -191,22 +230,15 @@ enum tw_reflector_verdict tw_reflector_prepare(struct tw_reflector *reflector, c
 void tw_reflector_stamp(struct tw_reflector *reflector, uint8_t *out, const struct tw_reading *now)
 {
     const uint32_t modes = reflector->config.modes;
-    struct tw_test_reply reply;
-    const enum tw_result prepared =
-        tw_get_test_reply(out, tw_test_layout(modes).reflector_header, modes, &reply);
-    assert(prepared == TW_OK);
-    (void)prepared;
-
-    struct tw_stamp departure = {
-        .bits = tw_ntp_from_wall(now->wall),
-        .error = (uint16_t)(now->error & ~TW_ERROR_PTP),
-    };
-    /* Timestamps are modular: what is "before" is read from the sign of the difference, so that the
-     * end of an NTP era between T2 and T3 does no harm. */
-    if (departure.bits - reply.receive > INT64_MAX)
-        departure.bits = reply.receive;
+    const uint64_t receive = tw_get_test_receive(out, modes);
+    struct tw_stamp departure = stamp_of(reflector, now->wall, now->error);
+    /* Timestamps of either format are modular: what is "before" is read from the sign of the
+     * difference, so that the end of an NTP era between T2 and T3 does no harm. */
+    if (departure.bits - receive > INT64_MAX)
+        departure.bits = receive;
     tw_put32(out, reflector->sequence);
     tw_put_test_stamp(out, modes, departure);
+    tw_protection_seal_reply(reflector->config.protection, out);
     reflector->sequence++;
     reflector->reflected++;
 }

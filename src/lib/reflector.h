@@ -11,10 +11,12 @@
 #include <stdint.h>
 
 #include "lib/crypto.h"
+#include "lib/protection.h"
 #include "lib/time.h"
 #include "lib/wire.h"
 
-/* Packet Padding of replies (RFC 5357 section 4.2.1). */
+/* Packet Padding of replies (RFC 5357 section 4.2.1), but for the R octets that were agreed to be
+ * reflected (RFC 6038). */
 enum tw_padding {
     TW_PADDING_REUSE, /* the sender's, its last octets dropped */
     TW_PADDING_RANDOM,
@@ -24,9 +26,14 @@ enum tw_padding {
 struct tw_reflector_config {
     uint32_t modes;
     enum tw_padding padding;
-    int64_t refwait_ns; /* REFWAIT: a started session without valid packets ends; 0 = never */
-    int64_t timeout_ns; /* of the request: how long to reflect after the stop */
-    uint32_t max_rate;  /* packets per second; 0 = no limit */
+    int64_t refwait_ns;      /* REFWAIT: a started session without valid packets ends; 0 = never */
+    int64_t timeout_ns;      /* of the request: how long to reflect after the stop */
+    uint32_t max_rate;       /* packets per second; 0 = no limit */
+    int tai_utc_s;           /* TAI - UTC, for PTP timestamps (TW_MODE_PTP) */
+    bool strict;             /* ignore packets whose Error Estimate has Multiplier 0 (E-17) */
+    uint32_t padding_length; /* PL of the request */
+    uint16_t reflect_length; /* R of it; counts in TW_MODE_REFLECT_OCTETS only */
+    struct tw_protection *protection; /* of this session, the owner's; NULL in modes without */
 };
 
 enum tw_reflector_state {
@@ -37,10 +44,12 @@ enum tw_reflector_state {
 };
 
 /* What became of a packet. All but REFLECT mean silence; the names are reason codes in the daemon's
- * status. */
+ * status. RATE and NO_ROOM are of valid packets, too: they restart REFWAIT. */
 #define TW_REFLECTOR_VERDICTS(X)                                                                   \
     X(TW_REFLECT, "reflected")                                                                     \
-    X(TW_IGNORE_SHORT, "short") /* shorter than a sender packet's header */                        \
+    X(TW_IGNORE_SHORT, "short")                   /* shorter than a sender packet's header */      \
+    X(TW_IGNORE_HMAC, "hmac")                     /* not authentic */                              \
+    X(TW_IGNORE_ERROR_ESTIMATE, "error-estimate") /* Multiplier 0, and the session is strict */    \
     X(TW_IGNORE_NOT_STARTED, "not-started")                                                        \
     X(TW_IGNORE_STOPPED, "stopped") /* after stop + Timeout, or after REFWAIT */                   \
     X(TW_IGNORE_RATE, "rate")       /* above max_rate */                                           \
@@ -64,7 +73,8 @@ struct tw_reflector {
     uint64_t rate_credit;         /* token bucket, in 10^-9 packets: at most one second's worth */
     tw_mono rate_at;              /* up to when the credit was given */
     uint64_t received, reflected; /* valid packets; replies stamped */
-    uint64_t zero_error;          /* valid packets whose Error Estimate has Multiplier 0 (E-17) */
+    uint64_t zero_error;          /* packets whose Error Estimate has Multiplier 0 (E-17) */
+    uint16_t padding_at;          /* where Packet Padding begins in replies */
 };
 
 void tw_reflector_init(struct tw_reflector *reflector, const struct tw_reflector_config *config);
@@ -91,8 +101,9 @@ TW_MUST_CHECK enum tw_reflector_verdict tw_reflector_prepare(struct tw_reflector
                                                              struct tw_random *random, uint8_t *out,
                                                              size_t cap, size_t *out_len);
 
-/* Gives the reply its Sequence Number, T3 and Error Estimate. T3 is never before T2. `out` is what
- * prepare() filled and may be anywhere by now; a reply that is not to leave is never stamped. */
+/* Gives the reply its Sequence Number, T3 and Error Estimate, and in secured modes enciphers and
+ * signs it. T3 is never before T2. `out` is what prepare() filled and may be anywhere by now; it is
+ * stamped once, and a reply that is not to leave never. */
 void tw_reflector_stamp(struct tw_reflector *reflector, uint8_t *out, const struct tw_reading *now);
 
 #endif

@@ -2,23 +2,29 @@
  * is lost.
  *
  * For the probe, the command-line client and the simulator. A ring of slots remembers the packets
- * that may still be answered; it computes no statistics and knows neither schedule nor socket. So
- * far the clear layout of unauthenticated and mixed mode; every position comes from
- * tw_test_layout(). */
+ * that may still be answered; it computes no statistics and knows neither schedule nor socket.
+ * Where something lies in a packet is asked of wire.h, what is enciphered and signed is
+ * protection.h's. */
 #include "lib/sender.h"
 
 #include <assert.h>
 #include <string.h>
 
+#include "lib/bytes.h"
+#include "lib/quirk.h"
+
 /* How far below zero a round trip may come out without being called impossible: the timestamps of
  * two hosts with clocks that run at different speeds, each read within about this much. */
 #define RESOLUTION_NS TW_NS_PER_US
 
-/* A reflector's timestamp is taken as NTP against its Z bit only if that brings it this close to
- * our own clock. NTP and PTP readings of the same bits are decades apart. */
+/* A reflector's timestamp is read against its Z bit only if that brings it this close to our own
+ * clock. NTP and PTP readings of the same bits are decades apart: never are both that close. */
 #define PLAUSIBLE_NS (INT64_C(366) * 86400 * TW_NS_PER_S)
 
 #define ERROR_MULTIPLIER 0x00ffu
+
+/* So many replies with T2 = T3, and none without, are no chance. */
+enum { SAME_TIMES_LEAST = 3 };
 
 /* What became of the packet in a slot. A packet is settled once it is answered in time or reported
  * lost; only then may its slot be used again. */
@@ -59,7 +65,7 @@ void tw_sender_init(struct tw_sender *sender, const struct tw_sender_config *con
                     struct tw_sender_slot *slots, uint32_t count, struct tw_random *random)
 {
     assert(count > 0 && (count & (count - 1)) == 0);
-    assert(!tw_test_layout(config->modes).secured);
+    assert(tw_test_layout(config->modes).secured == (config->protection != NULL));
     assert(config->wait_ns >= 0);
     *sender = (struct tw_sender){
         .config = *config,
@@ -72,37 +78,62 @@ void tw_sender_init(struct tw_sender *sender, const struct tw_sender_config *con
     memcpy(&sender->padding_seed, seed, sizeof(seed));
 }
 
-/* Cheap pseudo-random octets, the same for the same number: what matters is that they are no memory
- * of ours and cannot be compressed (RFC 4656 section 4.1.2), not that nobody can guess them. Each
- * 64-bit word is a counter scrambled by two rounds of multiplication (splitmix64). */
-static void fill_pseudo_random(uint64_t seed, uint8_t *out, size_t n)
+/* Cheap pseudo-random octets, the same for the same numbers: what matters is that they are no
+ * memory of ours and cannot be compressed (RFC 4656 section 4.1.2), not that nobody can guess them.
+ * Each 64-bit word is a counter scrambled by two rounds of multiplication (splitmix64); `word` is
+ * the number of the first. */
+static void fill_pseudo_random(uint64_t seed, size_t word, uint8_t *out, size_t n)
 {
+    uint64_t counter = seed + word * UINT64_C(0x9e3779b97f4a7c15);
     while (n > 0) {
-        seed += UINT64_C(0x9e3779b97f4a7c15);
-        uint64_t word = seed;
-        word = (word ^ (word >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-        word = (word ^ (word >> 27)) * UINT64_C(0x94d049bb133111eb);
-        word ^= word >> 31;
-        const size_t part = n < sizeof(word) ? n : sizeof(word);
-        memcpy(out, &word, part);
+        counter += UINT64_C(0x9e3779b97f4a7c15);
+        uint64_t mixed = counter;
+        mixed = (mixed ^ (mixed >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+        mixed = (mixed ^ (mixed >> 27)) * UINT64_C(0x94d049bb133111eb);
+        mixed ^= mixed >> 31;
+        const size_t part = n < sizeof(mixed) ? n : sizeof(mixed);
+        memcpy(out, &mixed, part);
         out += part;
         n -= part;
     }
 }
 
-/* All octets after the header: those that a symmetrical layout wants zero, then Packet Padding. */
-static void write_padding(const struct tw_sender *sender, const struct tw_test_layout *layout,
-                          uint8_t *out, size_t len)
+static size_t smaller(size_t a, size_t b)
 {
-    const size_t from = (size_t)layout->sender_header + layout->sender_mbz;
-    memset(out + layout->sender_header, 0, layout->sender_mbz);
-    if (sender->config.zero_padding) {
-        memset(out + from, 0, len - from);
-        return;
-    }
+    return a < b ? a : b;
+}
+
+/* Octets of each packet that are to come back (RFC 6038). */
+static size_t reflected_octets(const struct tw_sender *sender)
+{
+    if ((sender->config.modes & TW_MODE_REFLECT_OCTETS) == 0)
+        return 0;
+    return smaller(sender->config.reflect_length, sender->config.padding_length);
+}
+
+/* The n octets of Packet Padding from `at` on, a multiple of eight: made from the packet's number
+ * alone, so that they can be made again when its reply comes. */
+static void make_padding(const struct tw_sender *sender, uint32_t sequence, size_t at, uint8_t *out,
+                         size_t n)
+{
     /* An odd factor spreads the packets' counters far apart: padding must not repeat either. */
-    const uint64_t spread = sender->next_sequence * UINT64_C(0xd1342543de82ef95);
-    fill_pseudo_random(sender->padding_seed ^ spread, out + from, len - from);
+    const uint64_t spread = sequence * UINT64_C(0xd1342543de82ef95);
+    if (sender->config.zero_padding)
+        memset(out, 0, n);
+    else
+        fill_pseudo_random(sender->padding_seed ^ spread, at / sizeof(uint64_t), out, n);
+    if (at > 0)
+        return;
+    /* RFC 7750 lets symmetrical padding begin within the reply's header; by RFC 6038 it would be
+     * zero up to the header's end, and so it is, unless it has to come back. */
+    const struct tw_test_layout layout = tw_test_layout(sender->config.modes);
+    const size_t header = (size_t)layout.sender_header + layout.sender_mbz;
+    const size_t reflected = reflected_octets(sender);
+    if (layout.sender_mbz > 0)
+        for (size_t i = reflected; header + i < layout.reflector_header && i < n; i++)
+            out[i] = 0;
+    if (sender->config.server_octets != 0 && reflected >= 2)
+        tw_put16(out, sender->config.server_octets);
 }
 
 enum tw_result tw_sender_prepare(struct tw_sender *sender, uint8_t *out, size_t cap, size_t *len)
@@ -116,7 +147,10 @@ enum tw_result tw_sender_prepare(struct tw_sender *sender, uint8_t *out, size_t 
     const struct tw_test_layout layout = tw_test_layout(modes);
     const struct tw_test_packet packet = {.sequence = sender->next_sequence};
     tw_put_test_packet(out, modes, &packet);
-    write_padding(sender, &layout, out, size);
+    const size_t padding = size - sender->config.padding_length;
+    memset(out + layout.sender_header, 0, layout.sender_mbz);
+    make_padding(sender, packet.sequence, 0, out + padding, sender->config.padding_length);
+    tw_protection_seal_before_stamp(sender->config.protection, out);
     sender->prepared = true;
     *len = size;
     return TW_OK;
@@ -125,11 +159,11 @@ enum tw_result tw_sender_prepare(struct tw_sender *sender, uint8_t *out, size_t 
 void tw_sender_stamp(struct tw_sender *sender, uint8_t *out, const struct tw_reading *now)
 {
     assert(sender->prepared);
-    const struct tw_stamp stamp = {
-        .bits = tw_ntp_from_wall(now->wall),
-        .error = (uint16_t)(now->error & ~TW_ERROR_PTP),
-    };
+    const bool ptp = (sender->config.modes & TW_MODE_PTP) != 0;
+    const struct tw_stamp stamp =
+        tw_stamp_from_wall(now->wall, now->error, ptp, sender->config.tai_utc_s);
     tw_put_test_stamp(out, sender->config.modes, stamp);
+    tw_protection_seal_after_stamp(sender->config.protection, out);
     *slot_of(sender, sender->next_sequence) = (struct tw_sender_slot){
         .t1_bits = stamp.bits,
         .t1 = now->wall,
@@ -216,36 +250,57 @@ static int64_t distance_ns(tw_wall a, tw_wall b)
     return a.ns < b.ns ? b.ns - a.ns : a.ns - b.ns;
 }
 
-/* The Error Estimate by which T2 and T3 are to be read. Some reflectors copy the sender's Z bit or
- * set it for no reason, and write NTP all the same: the epoch tells. */
-static uint16_t format_of(struct tw_sender *sender, struct tw_stamp stamp, tw_wall near)
+static void note(struct tw_sender *sender, enum tw_quirk quirk)
 {
-    if ((stamp.error & TW_ERROR_PTP) == 0)
-        return stamp.error;
-    const tw_wall ptp = tw_wall_from_ptp(stamp.bits, near, sender->config.tai_utc_s);
-    const int64_t as_ntp_ns = distance_ns(tw_wall_from_ntp(stamp.bits, near), near);
-    if (as_ntp_ns >= distance_ns(ptp, near) || as_ntp_ns > PLAUSIBLE_NS)
-        return stamp.error;
-    sender->wrong_format++;
-    return (uint16_t)(stamp.error & ~TW_ERROR_PTP);
+    sender->quirks |= (uint32_t)quirk;
 }
 
-/* T2 and T3. Each is near the next one in time, so that an NTP era may end anywhere between. */
-static void read_remote_times(struct tw_sender *sender, const struct tw_test_reply *reply,
+/* PTP counts nanoseconds below its seconds, NTP fills 32 bits. */
+static bool may_be_ptp(uint64_t bits)
+{
+    return (uint32_t)bits < (uint32_t)TW_NS_PER_S;
+}
+
+/* The Error Estimate by which T2 and T3 are to be read. Some reflectors copy the sender's Z bit or
+ * set it for no reason, and write another format all the same: the epoch tells. But NTP timestamps
+ * of a reflector that counts from 1970 are no PTP, although they have its epoch. */
+static uint16_t format_of(struct tw_sender *sender, const struct tw_test_reply *reply, tw_wall near)
+{
+    const int tai_utc_s = sender->config.tai_utc_s;
+    const struct tw_stamp stamp = reply->stamp;
+    const struct tw_stamp other = {stamp.bits, stamp.error ^ TW_ERROR_PTP};
+    if (!may_be_ptp(stamp.bits) || !may_be_ptp(reply->receive))
+        sender->never_ptp = true;
+    const bool possible = (other.error & TW_ERROR_PTP) == 0 || !sender->never_ptp;
+    if (possible && distance_ns(tw_wall_from_stamp(other, near, tai_utc_s), near) <= PLAUSIBLE_NS) {
+        sender->wrong_format++;
+        note(sender, TW_QUIRK_Z_BIT);
+        return other.error;
+    }
+    if ((stamp.error & TW_ERROR_PTP) != 0 && (sender->config.modes & TW_MODE_PTP) == 0)
+        note(sender, TW_QUIRK_PTP_UNASKED);
+    return stamp.error;
+}
+
+/* T2 and T3. Each is near the next one in time, so that an NTP era may end anywhere between. True
+ * if they are in PTP format. */
+static bool read_remote_times(struct tw_sender *sender, const struct tw_test_reply *reply,
                               struct tw_sample *sample)
 {
     const int tai_utc_s = sender->config.tai_utc_s;
     struct tw_stamp stamp = reply->stamp;
-    stamp.error = format_of(sender, stamp, sample->t4);
+    stamp.error = format_of(sender, reply, sample->t4);
     sample->t3 = tw_wall_from_stamp(stamp, sample->t4, tai_utc_s);
     if (reply->receive == 0) {
         sender->zero_receive++;
+        note(sender, TW_QUIRK_ZERO_RECEIVE);
         sample->flags |= TW_SAMPLE_NO_RECEIVE;
         sample->t2 = sample->t3;
-        return;
+    } else {
+        stamp.bits = reply->receive;
+        sample->t2 = tw_wall_from_stamp(stamp, sample->t3, tai_utc_s);
     }
-    stamp.bits = reply->receive;
-    sample->t2 = tw_wall_from_stamp(stamp, sample->t3, tai_utc_s);
+    return (stamp.error & TW_ERROR_PTP) != 0;
 }
 
 /* Bound of a one-way delay by both ends' Error Estimates; -1 when one of them is unknown. */
@@ -258,15 +313,107 @@ static int64_t error_bound_ns(uint16_t local, uint16_t remote)
     return a > INT64_MAX - b ? INT64_MAX : a + b;
 }
 
-static bool has_dscp_ecn(const struct tw_sender *sender, size_t n)
+/* Whether a delay is that, to within a second. */
+static bool is_about(int64_t delay_ns, int64_t expected_ns)
 {
-    const size_t ttl_at = tw_test_layout(sender->config.modes).sender_ttl;
-    return (sender->config.modes & TW_MODE_DSCP_ECN) != 0 && n > ttl_at + 1;
+    return delay_ns > expected_ns - TW_NS_PER_S && delay_ns < expected_ns + TW_NS_PER_S;
+}
+
+/* Whether PTP timestamps of this reply count from UTC instead of TAI: sender.h says what is known
+ * of that. */
+static bool counts_from_utc(const struct tw_sample *sample, int tai_utc_s)
+{
+    const int64_t offset_ns = tai_utc_s * TW_NS_PER_S;
+    return offset_ns != 0 && is_about(sample->forward_ns, -offset_ns) &&
+           is_about(sample->reverse_ns, offset_ns);
+}
+
+static void compare_remote_times(struct tw_sender *sender, const struct tw_test_reply *reply)
+{
+    if (reply->receive == 0)
+        return;
+    if (reply->receive != reply->stamp.bits) {
+        sender->times_differ = true;
+        sender->quirks &= ~(uint32_t)TW_QUIRK_SAME_TIMES;
+        return;
+    }
+    if (sender->same_times < SAME_TIMES_LEAST)
+        sender->same_times++;
+    if (sender->same_times == SAME_TIMES_LEAST && !sender->times_differ)
+        note(sender, TW_QUIRK_SAME_TIMES);
+}
+
+/* Whether a reply of n octets is what such a packet gets: as long as the packet, or longer because
+ * of its header; or, once more as long as the packet, but for a Sender TTL that is left out. */
+static bool has_usual_size(const struct tw_test_layout *layout, size_t packet, size_t n)
+{
+    if (n < packet)
+        return n <= layout->sender_ttl && packet <= layout->reflector_header;
+    return n == packet || n <= layout->reflector_header;
+}
+
+/* Whether the first octets of the packet's padding are at `at` of its reply: as many as are to be
+ * reflected and as such a reply has room for. */
+static bool came_back(const struct tw_sender *sender, uint32_t sequence, const uint8_t *in,
+                      size_t n, size_t at)
+{
+    const uint32_t modes = sender->config.modes;
+    const size_t packet = tw_test_sender_size(modes, sender->config.padding_length);
+    const size_t size = tw_test_reply_size(modes, packet);
+    const size_t most = smaller(size > at ? size - at : 0, reflected_octets(sender));
+    if (n < at + most)
+        return false;
+    for (size_t done = 0; done < most;) {
+        uint8_t expected[64];
+        make_padding(sender, sequence, done, expected, sizeof(expected));
+        const size_t part = smaller(most - done, sizeof(expected));
+        if (memcmp(in + at + done, expected, part) != 0)
+            return false;
+        done += part;
+    }
+    return true;
+}
+
+/* RFC 7750 can be read in two ways, and there are reflectors for both: padding behind 44 octets, or
+ * behind 42. */
+static bool padding_came_back(const struct tw_sender *sender, uint32_t sequence, const uint8_t *in,
+                              size_t n)
+{
+    const uint32_t modes = sender->config.modes;
+    const struct tw_test_layout layout = tw_test_layout(modes);
+    const size_t at = layout.reflector_header;
+    const size_t other =
+        (size_t)layout.sender_header + layout.sender_mbz + tw_test_truncation(modes);
+    return came_back(sender, sequence, in, n, at) ||
+           (other != at && came_back(sender, sequence, in, n, other));
+}
+
+/* What the octets of a reply of ours tell of its reflector. */
+static void judge_reply(struct tw_sender *sender, const struct tw_test_reply *reply,
+                        const uint8_t *in, size_t n)
+{
+    const struct tw_test_layout layout = tw_test_layout(sender->config.modes);
+    const size_t packet = tw_test_sender_size(sender->config.modes, sender->config.padding_length);
+    if (!has_usual_size(&layout, packet, n))
+        note(sender, TW_QUIRK_UNEQUAL_SIZE);
+    if (!reply->sender_ttl_known) {
+        sender->short_replies++;
+        note(sender, TW_QUIRK_SHORT_REPLY);
+    }
+    if ((reply->stamp.error & ERROR_MULTIPLIER) == 0) {
+        sender->zero_error++;
+        note(sender, TW_QUIRK_ZERO_ERROR);
+    }
+    if (reflected_octets(sender) > 0 && !padding_came_back(sender, reply->sender_sequence, in, n)) {
+        sender->not_reflected++;
+        note(sender, TW_QUIRK_NOT_REFLECTED);
+    }
+    compare_remote_times(sender, reply);
 }
 
 static void fill_sample(struct tw_sender *sender, const struct tw_sender_slot *slot,
-                        const struct tw_test_reply *reply, size_t n,
-                        const struct tw_arrival *arrival, unsigned flags, struct tw_sample *sample)
+                        const struct tw_test_reply *reply, const struct tw_arrival *arrival,
+                        unsigned flags, struct tw_sample *sample)
 {
     *sample = (struct tw_sample){
         .sequence = reply->sender_sequence,
@@ -278,40 +425,54 @@ static void fill_sample(struct tw_sender *sender, const struct tw_sender_slot *s
         .remote_synchronized = tw_error_synchronized(reply->stamp.error),
         .transmit_source = (enum tw_source)slot->source,
         .receive_source = arrival->source,
-        .sender_ttl = -1,
+        .sender_ttl = (int16_t)(reply->sender_ttl_known ? reply->sender_ttl : -1),
         .ttl = arrival->ttl,
-        .sender_tos = -1,
+        .sender_tos = (int16_t)(reply->sender_dscp_ecn_known ? reply->sender_dscp_ecn : -1),
         .tos = arrival->tos,
         .flags = flags,
     };
-    if (reply->sender_ttl_known)
-        sample->sender_ttl = reply->sender_ttl;
-    else
-        sender->short_replies++;
-    if (has_dscp_ecn(sender, n))
-        sample->sender_tos = reply->sender_dscp_ecn;
-    if ((reply->stamp.error & ERROR_MULTIPLIER) == 0)
-        sender->zero_error++;
-    read_remote_times(sender, reply, sample);
+    const bool ptp = read_remote_times(sender, reply, sample);
     const int64_t offset_ns = arrival->read.wall.ns - arrival->read.mono.ns;
     tw_sample_compute(sample, RESOLUTION_NS, offset_ns - slot->offset_ns);
+    if (ptp && counts_from_utc(sample, sender->config.tai_utc_s))
+        note(sender, TW_QUIRK_PTP_UTC);
+}
+
+/* TW_SENDER_SAMPLE if this is an authentic reply, of whomever. */
+static enum tw_sender_verdict read_reply(struct tw_sender *sender, const uint8_t *in, size_t n,
+                                         struct tw_test_reply *reply)
+{
+    const uint32_t modes = sender->config.modes;
+    struct tw_protection *protection = sender->config.protection;
+    uint8_t clear[TW_PROTECTION_HEADER_MAX];
+    if (protection != NULL && n < sizeof(clear))
+        return TW_SENDER_BAD_LENGTH;
+    if (!tw_protection_open_reply(protection, in, clear))
+        return TW_SENDER_BAD_HMAC;
+    if (tw_get_test_reply(protection == NULL ? in : clear, n, modes, reply) != TW_OK)
+        return TW_SENDER_BAD_LENGTH;
+    return TW_SENDER_SAMPLE;
 }
 
 enum tw_sender_verdict tw_sender_receive(struct tw_sender *sender, const uint8_t *in, size_t n,
                                          const struct tw_arrival *arrival, struct tw_sample *sample)
 {
     struct tw_test_reply reply;
-    if (tw_get_test_reply(in, n, sender->config.modes, &reply) != TW_OK) {
+    const enum tw_sender_verdict verdict = read_reply(sender, in, n, &reply);
+    if (verdict == TW_SENDER_BAD_LENGTH)
         sender->bad_length++;
-        return TW_SENDER_BAD_LENGTH;
-    }
+    if (verdict == TW_SENDER_BAD_HMAC)
+        sender->bad_hmac++;
+    if (verdict != TW_SENDER_SAMPLE)
+        return verdict;
     struct tw_sender_slot *slot = find(sender, reply.sender_sequence);
     if (slot == NULL || slot->t1_bits != reply.sender_stamp.bits) {
         sender->foreign++;
         return TW_SENDER_FOREIGN;
     }
+    judge_reply(sender, &reply, in, n);
     const unsigned flags = take_reply(sender, slot, arrived_at(arrival));
-    fill_sample(sender, slot, &reply, n, arrival, flags, sample);
+    fill_sample(sender, slot, &reply, arrival, flags, sample);
     return TW_SENDER_SAMPLE;
 }
 

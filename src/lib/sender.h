@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "lib/crypto.h"
+#include "lib/protection.h"
 #include "lib/sample.h"
 #include "lib/time.h"
 #include "lib/wire.h"
@@ -22,7 +23,10 @@ struct tw_sender_config {
     uint32_t padding_length; /* PL */
     bool zero_padding;       /* else pseudo-random, from a seed drawn once per session */
     int64_t wait_ns;         /* loss threshold W, from departure */
-    int tai_utc_s;           /* to read a reflector's PTP timestamps */
+    int tai_utc_s;           /* for PTP timestamps, the reflector's and (TW_MODE_PTP) ours */
+    struct tw_protection *protection; /* of this session, the owner's; NULL in modes without */
+    uint16_t reflect_length; /* R: so much padding is to come back (TW_MODE_REFLECT_OCTETS) */
+    uint16_t server_octets;  /* RFC 6038: not 0 = first in the padding; counts if R is 2 or more */
 };
 
 /* One packet on its way; the owner provides the memory. */
@@ -46,21 +50,35 @@ struct tw_sender {
     uint32_t unanswered;    /* sent, not answered, not reported lost */
     bool prepared;          /* prepare() was called, stamp() not yet */
     uint64_t padding_seed;
-    uint8_t server_octets[2]; /* RFC 6038, later */
+    uint8_t same_times; /* replies with T2 = T3, as far as counted for its quirk */
+    bool times_differ;  /* a reply had them different */
+    bool never_ptp;     /* a timestamp had 10^9 or more below its seconds */
     /* for the user; each counts datagrams, none of them touches a metric */
     uint64_t short_replies; /* below 41 octets: no TTL; used all the same */
     uint64_t bad_length;    /* too short for a reply */
     uint64_t foreign;       /* sequence never sent, or T1 not ours */
     uint64_t zero_receive;  /* Receive Timestamp 0: T3 is taken for T2, processing is unknown */
     uint64_t zero_error;    /* Error Estimate with Multiplier 0: the error is unknown */
-    uint64_t wrong_format;  /* Z bit set on what is plainly an NTP timestamp; read as NTP */
+    uint64_t wrong_format;  /* Z bit is plainly wrong: read in the other format */
+    uint64_t bad_hmac;      /* not authentic */
+    uint64_t not_reflected; /* the R octets of padding did not come back */
+    uint32_t quirks;        /* enum tw_quirk, of the replies so far; see below */
 };
+
+/* Quirks are only noted: no reply is refused, and no delay corrected, for one. All stay once shown
+ * but TW_QUIRK_SAME_TIMES, which says "always": it takes three replies, and goes when one differs.
+ *
+ * TW_QUIRK_PTP_UTC (conformance E-30) is known from a single reply whose T2 and T3 were read as PTP
+ * and whose one-way delays are both off by TAI - UTC, to within a second: T2 looks as much too
+ * early as T3 does. Such a round trip takes less than two seconds, and a clock that is wrong by
+ * just that much looks the same. Not known when tai_utc_s is 0 or the round trip is longer. */
 
 /* How a datagram was taken. */
 enum tw_sender_verdict {
     TW_SENDER_SAMPLE, /* *sample is filled; look at its flags for duplicates and late ones */
     TW_SENDER_BAD_LENGTH,
     TW_SENDER_FOREIGN,
+    TW_SENDER_BAD_HMAC,
 };
 
 /* `count` slots, a power of two; at most `count` packets are remembered, so it must be more than
@@ -74,7 +92,8 @@ void tw_sender_init(struct tw_sender *sender, const struct tw_sender_config *con
 TW_MUST_CHECK enum tw_result tw_sender_prepare(struct tw_sender *sender, uint8_t *out, size_t cap,
                                                size_t *len);
 
-/* Writes T1 and its Error Estimate into the prepared packet. It counts as sent from here on. */
+/* Writes T1 and its Error Estimate into the prepared packet, in PTP format if that was agreed, and
+ * in encrypted mode enciphers and signs it. It counts as sent from here on. */
 void tw_sender_stamp(struct tw_sender *sender, uint8_t *out, const struct tw_reading *now);
 
 /* The kernel did not take the packet just stamped: it was never sent, and the next prepare() uses

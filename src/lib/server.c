@@ -1,22 +1,30 @@
 /* The Server machine of TWAMP-Control: takes one command at a time from the channel, judges what
  * message and state decide, and asks the driver for the rest (see server.h).
  *
- * Only unauthenticated service so far. What the other modes add has its place: a secured mode asks
- * for the key of the KeyID in take_set_up(), before Server-Start, and has its channel decrypt and
- * verify what take_command() then sees; a feature joins SERVED_MODES and the function that takes
- * the message it changes. Addresses, ports and sessions are the driver's. */
+ * In the secured modes it has the channel decipher and verify: of a command that is not authentic
+ * only the length is used. Set-up is in server_set_up.c, the sense of a request is judged in
+ * server_request.c, RFC 5938 is in server_sids.c, and the moves they share in server_state.c.
+ * Addresses, ports, sessions and secrets are the driver's. */
 #include "lib/server.h"
 
 #include <assert.h>
 #include <string.h>
 
-/* Mode bits that this machine can serve; the driver must not offer others. */
-#define SERVED_MODES TW_MODE_UNAUTHENTICATED
+#include "lib/fingerprint.h"
+#include "lib/server_request.h"
+#include "lib/server_set_up.h"
+#include "lib/server_sids.h"
+#include "lib/server_state.h"
 
-/* Room for the longest answer to one message: without it none is read. */
-enum { ANSWER_MAX = TW_ACCEPT_SESSION_SIZE };
-_Static_assert(TW_SERVER_START_SIZE <= TW_ACCEPT_SESSION_SIZE &&
-                   TW_START_ACK_SIZE <= TW_ACCEPT_SESSION_SIZE,
+/* Mode bits that this machine can serve; the driver must not offer others. */
+#define SERVED_MODES (TW_MODE_SECURITY | (TW_MODE_FEATURES & ~TW_MODE_IKEV2))
+
+enum { SHORTEST_COMMAND = TW_COMMAND_HEAD_SIZE + TW_HMAC_SIZE };
+
+/* Longest answer to any message but Start-N and Stop-N; theirs may fill the whole channel. */
+enum { SINGLE_ANSWER_MAX = TW_ACCEPT_SESSION_SIZE };
+_Static_assert((int)TW_SERVER_START_SIZE <= (int)SINGLE_ANSWER_MAX &&
+                   (int)TW_START_ACK_SIZE <= (int)SINGLE_ANSWER_MAX,
                "an answer is longer than the room kept for it");
 
 const char *tw_server_close_reason_name(enum tw_server_close_reason reason)
@@ -39,177 +47,55 @@ const char *tw_server_reject_reason_name(enum tw_server_reject_reason reason)
     return "unknown";
 }
 
-/* Limit of set-up and of a message under way: never above SERVWAIT (RFC 4656 section 3). */
-static tw_mono stall_deadline(const struct tw_server *server, tw_mono now)
-{
-    int64_t limit_ns = server->config->stall_ns;
-    if (server->config->servwait_ns != 0 && server->config->servwait_ns < limit_ns)
-        limit_ns = server->config->servwait_ns;
-    return tw_mono_after(now, limit_ns);
-}
-
-static struct tw_server_event *emit(struct tw_server *server, enum tw_server_event_type type)
-{
-    assert(!server->event_pending);
-    memset(&server->event, 0, sizeof(server->event));
-    server->event.type = type;
-    server->event_pending = true;
-    return &server->event;
-}
-
-static void ask(struct tw_server *server, enum tw_server_event_type question)
-{
-    server->state = TW_SERVER_STATE_ASKED;
-    server->question = question;
-}
-
-/* Between questions the number of sessions alone tells the state. */
-static void serve_on(struct tw_server *server)
-{
-    server->state = server->started == 0 ? TW_SERVER_STATE_IDLE : TW_SERVER_STATE_TESTING;
-}
-
-static void begin_close(struct tw_server *server, enum tw_server_close_reason reason, tw_mono now)
-{
-    server->state = TW_SERVER_STATE_CLOSING;
-    server->close_reason = reason;
-    server->message = stall_deadline(server, now); /* a peer that reads nothing must not hold us */
-}
-
 static void queue_accept_session(struct tw_server *server, const struct tw_accept_session *message)
 {
-    tw_put_accept_session(tw_channel_queue(&server->channel, TW_ACCEPT_SESSION_SIZE), message);
+    tw_put_accept_session(tw_channel_place(&server->channel, TW_ACCEPT_SESSION_SIZE), message);
+    tw_channel_queue(&server->channel, TW_ACCEPT_SESSION_SIZE);
 }
 
 static void queue_start_ack(struct tw_server *server, enum tw_accept accept)
 {
-    tw_put_start_ack(tw_channel_queue(&server->channel, TW_START_ACK_SIZE), (uint8_t)accept);
-}
-
-static void emit_reject(struct tw_server *server, enum tw_server_reject_reason reason,
-                        enum tw_accept accept)
-{
-    struct tw_server_event *event = emit(server, TW_SERVER_REJECT);
-    event->reject.reason = reason;
-    event->reject.command = server->channel.in[0];
-    event->reject.accept = (uint8_t)accept;
+    tw_put_start_ack(tw_channel_place(&server->channel, TW_START_ACK_SIZE), (uint8_t)accept);
+    tw_channel_queue(&server->channel, TW_START_ACK_SIZE);
 }
 
 /* RFC 5357 section 3.5: an Accept-Session says no to whatever command. */
 static void reject(struct tw_server *server, enum tw_server_reject_reason reason)
 {
-    queue_accept_session(server,
-                         &(const struct tw_accept_session){.accept = TW_ACCEPT_UNSUPPORTED});
-    emit_reject(server, reason, TW_ACCEPT_UNSUPPORTED);
-}
-
-static void queue_server_start(struct tw_server *server, enum tw_accept accept)
-{
-    const struct tw_server_start message = {
-        .accept = (uint8_t)accept,
-        .start_time = accept == TW_ACCEPT_OK ? server->config->start_time : 0,
-    };
-    tw_put_server_start(tw_channel_queue(&server->channel, TW_SERVER_START_SIZE), &message);
-}
-
-/* Exactly one security bit, and no known bit that was not offered: bits that change formats must
- * not be misunderstood. Bits of the future are ignored (RFC 4656 section 3.1). */
-static bool mode_is_served(uint32_t mode, uint32_t offered)
-{
-    const uint32_t security = mode & TW_MODE_SECURITY;
-    const bool one_security_bit = security != 0 && (security & (security - 1)) == 0;
-    return one_security_bit && (mode & ~offered) == 0;
-}
-
-static void take_set_up(struct tw_server *server, tw_mono now)
-{
-    struct tw_setup_response response;
-    const enum tw_result result =
-        tw_get_setup_response(server->channel.in, server->channel.have, &response);
-    assert(result == TW_OK);
-    (void)result;
-
-    if (response.mode == 0) {
-        begin_close(server, TW_SERVER_CLOSE_CLIENT_QUIT, now);
-        return;
-    }
-    const uint32_t mode = response.mode & (TW_MODE_SECURITY | TW_MODE_FEATURES);
-    if (!mode_is_served(mode, server->config->modes)) {
-        queue_server_start(server, TW_ACCEPT_UNSUPPORTED);
-        begin_close(server, TW_SERVER_CLOSE_MODE, now);
-        return;
-    }
-    server->mode = mode;
-    queue_server_start(server, TW_ACCEPT_OK);
-    serve_on(server);
-    emit(server, TW_SERVER_SET_UP)->mode = mode;
-    tw_channel_next(&server->channel, TW_COMMAND_HEAD_SIZE);
-}
-
-static bool packets_too_large(const struct tw_server *server, uint32_t padding_length)
-{
-    if (padding_length > TW_UDP_PAYLOAD_MAX)
-        return true; /* and the sum below cannot overflow */
-    const size_t size = tw_test_sender_size(server->mode, padding_length);
-    const uint32_t limit = server->config->max_payload;
-    return size > TW_UDP_PAYLOAD_MAX || (limit != 0 && size > limit);
-}
-
-static bool timeout_too_large(const struct tw_server *server, uint64_t timeout)
-{
-    return server->config->max_timeout_ns != 0 &&
-           tw_interval_to_ns(timeout) > server->config->max_timeout_ns;
-}
-
-/* Whether the request asks for something that no session of this server can be, and what; in the
- * order of the fields (RFC 5357 section 3.5). */
-static bool find_fault(const struct tw_server *server, const struct tw_request *request,
-                       enum tw_server_reject_reason *reason)
-{
-    const struct {
-        bool found;
-        enum tw_server_reject_reason reason;
-    } faults[] = {
-        {request->ipvn != 4 && request->ipvn != 6, TW_SERVER_REJECT_IPVN},
-        {request->conf_sender != 0 || request->conf_receiver != 0, TW_SERVER_REJECT_ROLE},
-        {request->sender_port == 0, TW_SERVER_REJECT_SENDER_PORT},
-        {packets_too_large(server, request->padding_length), TW_SERVER_REJECT_PADDING},
-        {timeout_too_large(server, request->timeout), TW_SERVER_REJECT_TIMEOUT},
-        {tw_type_p_to_dscp(request->type_p) < 0, TW_SERVER_REJECT_TYPE_P},
-    };
-    for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
-        if (faults[i].found) {
-            *reason = faults[i].reason;
-            return true;
-        }
-    }
-    return false;
+    struct tw_accept_session message = {.accept = TW_ACCEPT_UNSUPPORTED};
+    if (server->channel.in[0] == TW_COMMAND_REQUEST_TW_SESSION)
+        message.reflected_octets = server->request.reflect_octets;
+    queue_accept_session(server, &message);
+    tw_server_state_emit_reject(server, reason, TW_ACCEPT_UNSUPPORTED);
 }
 
 static void take_request(struct tw_server *server, tw_mono now)
 {
-    const enum tw_result result =
-        tw_get_request(server->channel.in, server->channel.have, &server->request);
+    struct tw_request *request = &server->request;
+    const enum tw_result result = tw_get_request(server->channel.in, server->channel.have, request);
     assert(result == TW_OK);
     (void)result;
 
+    if (!tw_server_state_has(server, TW_MODE_REFLECT_OCTETS))
+        request->reflect_octets = request->reflect_length = 0; /* MBZ, RFC 6038 section 4.2 */
     /* Slot descriptions may follow, which TWAMP does not know: the next command cannot be found. */
-    if (server->request.schedule_slots != 0) {
+    if (request->schedule_slots != 0) {
         reject(server, TW_SERVER_REJECT_SLOTS);
-        begin_close(server, TW_SERVER_CLOSE_SCHEDULE_SLOTS, now);
+        tw_server_state_close(server, TW_SERVER_CLOSE_SCHEDULE_SLOTS, now);
         return;
     }
-    if (server->state == TW_SERVER_STATE_TESTING) {
+    /* RFC 5938 is there to add sessions to a running test. */
+    if (server->state == TW_SERVER_STATE_TESTING &&
+        !tw_server_state_has(server, TW_MODE_SESSION_CONTROL)) {
         reject(server, TW_SERVER_REJECT_COMMAND);
         return;
     }
     enum tw_server_reject_reason reason;
-    if (find_fault(server, &server->request, &reason)) {
+    if (tw_server_request_find_fault(request, server->mode, server->config, &reason)) {
         reject(server, reason);
         return;
     }
-    emit(server, TW_SERVER_REQUEST)->request = server->request;
-    ask(server, TW_SERVER_REQUEST);
+    tw_server_state_ask(server, TW_SERVER_REQUEST)->request = *request;
 }
 
 static void take_start(struct tw_server *server)
@@ -220,11 +106,10 @@ static void take_start(struct tw_server *server)
     }
     if (server->accepted == 0) {
         queue_start_ack(server, TW_ACCEPT_FAILURE);
-        emit_reject(server, TW_SERVER_REJECT_NO_SESSION, TW_ACCEPT_FAILURE);
+        tw_server_state_emit_reject(server, TW_SERVER_REJECT_NO_SESSION, TW_ACCEPT_FAILURE);
         return;
     }
-    emit(server, TW_SERVER_START);
-    ask(server, TW_SERVER_START);
+    tw_server_state_ask(server, TW_SERVER_START);
 }
 
 /* RFC 5357 section 3.8: the number must be that of the sessions started, those that REFWAIT ended
@@ -241,17 +126,63 @@ static void take_stop(struct tw_server *server, tw_mono now)
     const bool exact = stop.sessions == server->started;
     const bool tolerated = stop.sessions == 0 && !server->config->strict_stop;
     if (!exact && !tolerated) {
-        begin_close(server, TW_SERVER_CLOSE_STOP_COUNT, now);
+        tw_server_state_close(server, TW_SERVER_CLOSE_STOP_COUNT, now);
         return;
     }
     if (server->started == 0)
         return;
     server->started = 0;
     server->running = false;
-    serve_on(server);
-    struct tw_server_event *event = emit(server, TW_SERVER_STOP);
+    tw_server_state_serve(server);
+    struct tw_server_event *event = tw_server_state_emit(server, TW_SERVER_STOP);
     event->stop.accept = stop.accept;
     event->stop.zero_count = !exact;
+    if (!exact)
+        server->quirks |= TW_QUIRK_ZERO_STOP;
+}
+
+/* Where such a command ends nobody can tell, and so the connection cannot go on. In a secured mode
+ * its HMAC cannot be found either, unless it ends where that of the shortest command does; what is
+ * not authentic is not answered (RFC 4656 section 6.10). No acknowledgment of RFC 5938 tells of a
+ * number of SIDs out of bounds. */
+static void take_endless(struct tw_server *server, tw_mono now)
+{
+    if (server->channel.secured && server->channel.have < SHORTEST_COMMAND) {
+        tw_channel_expect(&server->channel, SHORTEST_COMMAND);
+        return;
+    }
+    if (!tw_channel_verify(&server->channel)) {
+        tw_server_state_close(server, TW_SERVER_CLOSE_HMAC, now);
+        return;
+    }
+    const uint8_t command = server->channel.in[0];
+    const bool has_sids =
+        command == TW_COMMAND_START_N_SESSIONS || command == TW_COMMAND_STOP_N_SESSIONS;
+    if (!has_sids || !tw_server_state_has(server, TW_MODE_SESSION_CONTROL))
+        reject(server, TW_SERVER_REJECT_COMMAND);
+    tw_server_state_close(server, TW_SERVER_CLOSE_UNKNOWN_COMMAND, now);
+}
+
+/* Acts on a whole command; its length is known, so that the connection goes on even when the
+ * command is not legal in the modes chosen. False: it stays in the channel until it is answered. */
+static bool obey(struct tw_server *server, tw_mono now)
+{
+    const bool individual = tw_server_state_has(server, TW_MODE_SESSION_CONTROL);
+    const uint8_t command = server->channel.in[0];
+    if (command == TW_COMMAND_REQUEST_TW_SESSION) {
+        take_request(server, now);
+    } else if (individual &&
+               (command == TW_COMMAND_START_N_SESSIONS || command == TW_COMMAND_STOP_N_SESSIONS)) {
+        tw_server_sids_take(server);
+        return false;
+    } else if (!individual && command == TW_COMMAND_START_SESSIONS) {
+        take_start(server);
+    } else if (!individual && command == TW_COMMAND_STOP_SESSIONS) {
+        take_stop(server, now);
+    } else {
+        reject(server, TW_SERVER_REJECT_COMMAND);
+    }
+    return true;
 }
 
 /* Acts on the command that is in the channel, or asks for the rest of it. */
@@ -259,50 +190,46 @@ static void take_command(struct tw_server *server, tw_mono now)
 {
     const size_t size = tw_command_size(server->channel.in);
     if (size == 0) {
-        reject(server, TW_SERVER_REJECT_COMMAND);
-        begin_close(server, TW_SERVER_CLOSE_UNKNOWN_COMMAND, now);
+        take_endless(server, now);
         return;
     }
     if (server->channel.have < size) {
         tw_channel_expect(&server->channel, size);
         return;
     }
-    switch (server->channel.in[0]) {
-    case TW_COMMAND_REQUEST_TW_SESSION:
-        take_request(server, now);
-        break;
-    case TW_COMMAND_START_SESSIONS:
-        take_start(server);
-        break;
-    case TW_COMMAND_STOP_SESSIONS:
-        take_stop(server, now);
-        break;
-    default: /* its length is known, so that the connection goes on: RFC 5938 not negotiated */
-        reject(server, TW_SERVER_REJECT_COMMAND);
-        break;
+    if (!tw_channel_verify(&server->channel)) {
+        tw_server_state_close(server, TW_SERVER_CLOSE_HMAC, now);
+        return;
     }
-    tw_channel_next(&server->channel, TW_COMMAND_HEAD_SIZE);
+    server->quirks |= tw_fingerprint_command(server->channel.in, size, server->mode);
+    if (obey(server, now))
+        tw_channel_next(&server->channel, TW_COMMAND_HEAD_SIZE);
 }
 
 void tw_server_init(struct tw_server *server, const struct tw_server_config *config,
                     struct tw_random *random, tw_mono now)
 {
     assert((config->modes & ~SERVED_MODES) == 0);
+    assert(!tw_keys_needed(config->modes) || tw_keys_count_is_valid(config->count));
     assert(config->stall_ns > 0 && config->servwait_ns >= 0 && config->max_timeout_ns >= 0);
 
     memset(server, 0, sizeof(*server));
     server->config = config;
     server->state = TW_SERVER_STATE_GREETING;
     server->last = now;
-    server->message = stall_deadline(server, now);
+    server->message = tw_server_state_stall(server, now);
     tw_channel_init(&server->channel, TW_SETUP_RESPONSE_SIZE);
 
-    struct tw_greeting greeting = {.modes = config->modes, .count = config->count};
-    tw_random_fill(random, greeting.challenge, sizeof(greeting.challenge));
-    memcpy(greeting.salt, config->salt, sizeof(greeting.salt));
-    tw_put_greeting(tw_channel_queue(&server->channel, TW_GREETING_SIZE), &greeting);
+    tw_server_set_up_greet(server, random);
     if (config->modes == 0)
-        begin_close(server, TW_SERVER_CLOSE_REFUSED, now);
+        tw_server_state_close(server, TW_SERVER_CLOSE_REFUSED, now);
+}
+
+/* Room for whatever answer the message may need: without it none is read. */
+static size_t answer_max(const struct tw_server *server)
+{
+    return tw_server_state_has(server, TW_MODE_SESSION_CONTROL) ? TW_CHANNEL_OUT
+                                                                : SINGLE_ANSWER_MAX;
 }
 
 /* An event must be taken before the next message can make another one. */
@@ -311,7 +238,8 @@ static bool is_reading(const struct tw_server *server)
     const bool served = server->state == TW_SERVER_STATE_GREETING ||
                         server->state == TW_SERVER_STATE_IDLE ||
                         server->state == TW_SERVER_STATE_TESTING;
-    return served && !server->event_pending && tw_channel_has_room(&server->channel, ANSWER_MAX);
+    return served && !server->event_pending &&
+           tw_channel_has_room(&server->channel, answer_max(server));
 }
 
 uint8_t *tw_server_input(struct tw_server *server, size_t *room)
@@ -328,13 +256,13 @@ void tw_server_received(struct tw_server *server, size_t n, tw_mono now)
         return;
     assert(is_reading(server));
     if (server->state != TW_SERVER_STATE_GREETING && server->channel.have == 0)
-        server->message = stall_deadline(server, now);
+        server->message = tw_server_state_stall(server, now);
     server->last = now;
     tw_channel_received(&server->channel, n);
     if (!tw_channel_complete(&server->channel))
         return;
     if (server->state == TW_SERVER_STATE_GREETING)
-        take_set_up(server, now);
+        tw_server_set_up_take(server, now);
     else
         take_command(server, now);
 }
@@ -385,7 +313,8 @@ void tw_server_expire(struct tw_server *server, tw_mono now)
     if (server->state != TW_SERVER_STATE_CLOSING) {
         const bool waiting_idle =
             server->state != TW_SERVER_STATE_GREETING && server->channel.have == 0;
-        begin_close(server, waiting_idle ? TW_SERVER_CLOSE_SERVWAIT : TW_SERVER_CLOSE_STALLED, now);
+        tw_server_state_close(
+            server, waiting_idle ? TW_SERVER_CLOSE_SERVWAIT : TW_SERVER_CLOSE_STALLED, now);
     }
     drop_output(server); /* what the client has not read in all that time it will not read */
 }
@@ -406,34 +335,29 @@ bool tw_server_next_event(struct tw_server *server, struct tw_server_event *even
     return true;
 }
 
-/* Asked, and the driver has seen the question. */
-static bool is_asked(const struct tw_server *server, enum tw_server_event_type question)
-{
-    return server->state == TW_SERVER_STATE_ASKED && server->question == question &&
-           !server->event_pending;
-}
-
 enum tw_result tw_server_answer_session(struct tw_server *server, enum tw_accept accept,
                                         uint16_t port, const uint8_t sid[TW_SID_SIZE], tw_mono now)
 {
-    if (!is_asked(server, TW_SERVER_REQUEST))
+    if (!tw_server_state_asked(server, TW_SERVER_REQUEST))
         return TW_ERR_STATE;
-    struct tw_accept_session message = {.accept = (uint8_t)accept};
+    struct tw_accept_session message = {
+        .accept = (uint8_t)accept,
+        .reflected_octets = server->request.reflect_octets,
+    };
     if (accept == TW_ACCEPT_OK) {
         assert(port != 0);
         message.port = port;
-        memcpy(message.sid, sid, sizeof(message.sid));
+        memcpy(message.sid, sid, sizeof message.sid);
         server->accepted++;
     }
     queue_accept_session(server, &message);
-    server->last = now;
-    serve_on(server);
+    tw_server_state_resume(server, now);
     return TW_OK;
 }
 
 enum tw_result tw_server_answer_start(struct tw_server *server, enum tw_accept accept, tw_mono now)
 {
-    if (!is_asked(server, TW_SERVER_START))
+    if (!tw_server_state_asked(server, TW_SERVER_START))
         return TW_ERR_STATE;
     if (accept == TW_ACCEPT_OK) {
         server->started += server->accepted;
@@ -441,9 +365,17 @@ enum tw_result tw_server_answer_start(struct tw_server *server, enum tw_accept a
         server->running = true;
     }
     queue_start_ack(server, accept);
-    server->last = now;
-    serve_on(server);
+    tw_server_state_resume(server, now);
     return TW_OK;
+}
+
+void tw_server_wipe(struct tw_server *server)
+{
+    tw_channel_wipe(&server->channel);
+    explicit_bzero(&server->keys, sizeof server->keys);
+    explicit_bzero(&server->response, sizeof server->response);
+    server->event_pending = false;
+    server->state = TW_SERVER_STATE_CLOSED;
 }
 
 void tw_server_sessions_ended(struct tw_server *server, tw_mono now)

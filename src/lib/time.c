@@ -121,6 +121,19 @@ tw_wall tw_wall_from_ptp(uint64_t bits, tw_wall near, int tai_utc_s)
     return join_wall(s - tai_utc_s, (uint32_t)bits);
 }
 
+struct tw_stamp tw_stamp_from_wall(tw_wall t, uint16_t error, bool ptp, int tai_utc_s)
+{
+    if (ptp)
+        return (struct tw_stamp){
+            .bits = tw_ptp_from_wall(t, tai_utc_s),
+            .error = (uint16_t)(error | TW_ERROR_PTP),
+        };
+    return (struct tw_stamp){
+        .bits = tw_ntp_from_wall(t),
+        .error = (uint16_t)(error & ~TW_ERROR_PTP),
+    };
+}
+
 tw_wall tw_wall_from_stamp(struct tw_stamp stamp, tw_wall near, int tai_utc_s)
 {
     if ((stamp.error & TW_ERROR_PTP) != 0)

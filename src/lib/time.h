@@ -96,6 +96,10 @@ tw_wall tw_wall_from_ntp(uint64_t bits, tw_wall near);
 uint64_t tw_ptp_from_wall(tw_wall t, int tai_utc_s);
 tw_wall tw_wall_from_ptp(uint64_t bits, tw_wall near, int tai_utc_s);
 
+/* A stamp in PTP or else NTP format. The Z bit that the error comes with is replaced by the right
+ * one. */
+struct tw_stamp tw_stamp_from_wall(tw_wall t, uint16_t error, bool ptp, int tai_utc_s);
+
 /* Reads a stamp by the Z bit of its own Error Estimate. */
 tw_wall tw_wall_from_stamp(struct tw_stamp stamp, tw_wall near, int tai_utc_s);
 

@@ -1,10 +1,9 @@
-/* The codec of TWAMP-Control and TWAMP-Test: where each field of each message lies, and nothing
- * else.
+/* The codec of TWAMP-Control: where each field of each message lies, and nothing else.
  *
- * For the Server, Control-Client, Session-Sender and Session-Reflector machines. It judges no value
- * and applies no cryptography; HMAC fields are written as zero, which is what the unauthenticated
- * mode sends. Offsets are octets from the start of the message; what lies between two named fields
- * must be zero (MBZ). */
+ * For the Server and the Control-Client machine. It judges no value and applies no cryptography;
+ * HMAC fields are written as zero, which is what the unauthenticated mode sends. Offsets are octets
+ * from the start of the message; what lies between two named fields must be zero (MBZ). The packets
+ * of TWAMP-Test are in wire_packet.c. */
 #include "lib/wire.h"
 
 #include <string.h>
@@ -41,13 +40,15 @@ enum {
 };
 _Static_assert(START_MBZ + 8 == TW_SERVER_START_SIZE, "Server-Start");
 
-/* All commands: the number of the command; Start-N and Stop-N: the number of their SIDs. */
+/* All commands: the number of the command; Start-N, Stop-N and their acknowledgments (RFC 5938
+ * sections 3.2 to 3.5): Accept, and the number of their SIDs, which follow from 16 on. */
 enum {
     COMMAND_NUMBER = 0,
+    COMMAND_ACCEPT = 1,
     COMMAND_SIDS = 12,
 };
 
-/* Request-TW-Session (RFC 5357 section 3.5); the last but one pair of octets since RFC 6038. */
+/* Request-TW-Session (RFC 5357 section 3.5); octets 88 to 91 are MBZ but for RFC 6038. */
 enum {
     REQUEST_IPVN = 1, /* low nibble */
     REQUEST_CONF_SENDER = 2,
@@ -286,6 +287,31 @@ enum tw_result tw_get_stop_sessions(const uint8_t *in, size_t n, struct tw_stop_
     return TW_OK;
 }
 
+size_t tw_sids_size(uint32_t count)
+{
+    return TW_COMMAND_HEAD_SIZE + (size_t)count * TW_SID_SIZE + TW_HMAC_SIZE;
+}
+
+void tw_put_sids(uint8_t *out, const struct tw_sids_head *head, const uint8_t *sids)
+{
+    const size_t size = (size_t)head->count * TW_SID_SIZE;
+    memset(out, 0, TW_COMMAND_HEAD_SIZE);
+    out[COMMAND_NUMBER] = head->command;
+    out[COMMAND_ACCEPT] = head->accept;
+    tw_put32(out + COMMAND_SIDS, head->count);
+    memcpy(out + TW_COMMAND_HEAD_SIZE, sids, size);
+    memset(out + TW_COMMAND_HEAD_SIZE + size, 0, TW_HMAC_SIZE);
+}
+
+struct tw_sids_head tw_get_sids_head(const uint8_t in[TW_COMMAND_HEAD_SIZE])
+{
+    return (struct tw_sids_head){
+        .command = in[COMMAND_NUMBER],
+        .accept = in[COMMAND_ACCEPT],
+        .count = tw_get32(in + COMMAND_SIDS),
+    };
+}
+
 size_t tw_command_size(const uint8_t head[TW_COMMAND_HEAD_SIZE])
 {
     switch (head[COMMAND_NUMBER]) {
@@ -300,7 +326,7 @@ size_t tw_command_size(const uint8_t head[TW_COMMAND_HEAD_SIZE])
         const uint32_t sids = tw_get32(head + COMMAND_SIDS);
         if (sids == 0 || sids > TW_SIDS_MAX)
             return 0;
-        return TW_COMMAND_HEAD_SIZE + (size_t)sids * TW_SID_SIZE + TW_HMAC_SIZE;
+        return tw_sids_size(sids);
     }
     default:
         return 0;
@@ -317,169 +343,4 @@ int tw_type_p_to_dscp(uint32_t type_p)
 {
     const uint32_t first = type_p >> 24;
     return first > 0x3f ? -1 : (int)first;
-}
-
-/* Where the fields of test packets lie (RFC 5357 sections 4.1.2 and 4.2.1). A sender packet is a
- * reply's beginning, up to and with the Error Estimate; the Sequence Number is at 0 in both. */
-struct test_fields {
-    uint8_t stamp;
-    uint8_t error;
-    uint8_t receive;
-    uint8_t sender_sequence;
-    uint8_t sender_stamp;
-    uint8_t sender_error;
-    uint8_t sender_ttl;
-    uint8_t sender_dscp_ecn; /* RFC 7750; otherwise padding (unauthenticated) or MBZ (secured) */
-};
-
-/* Unauthenticated and mixed mode: MBZ are 14..15, 38..39 and, with S-DSCP-ECN, 42..43. */
-static const struct test_fields clear_fields = {
-    .stamp = 4,
-    .error = 12,
-    .receive = 16,
-    .sender_sequence = 24,
-    .sender_stamp = 28,
-    .sender_error = 36,
-    .sender_ttl = 40,
-    .sender_dscp_ecn = 41,
-};
-
-/* Authenticated and encrypted mode: blocks of 16 octets, each begun by a field and filled up with
- * MBZ; the HMAC follows at 32 in a sender packet and at 96 in a reply. */
-static const struct test_fields secured_fields = {
-    .stamp = 16,
-    .error = 24,
-    .receive = 32,
-    .sender_sequence = 48,
-    .sender_stamp = 64,
-    .sender_error = 72,
-    .sender_ttl = 80,
-    .sender_dscp_ecn = 81,
-};
-
-enum {
-    CLEAR_SENDER_HEADER = 14,
-    CLEAR_REFLECTOR_HEADER = 41,
-    CLEAR_DSCP_ECN_HEADER = 44, /* S-DSCP-ECN and two MBZ octets */
-    SECURED_SENDER_HMAC = 32,
-    SECURED_SENDER_HEADER = 48,
-    SECURED_REFLECTOR_HMAC = 96,
-    SECURED_REFLECTOR_HEADER = 112,
-    /* RFC 7750 figure 4 has one octet more than RFC 6038, although its reply has three more. */
-    CLEAR_DSCP_ECN_SENDER_MBZ = 28,
-};
-_Static_assert(SECURED_SENDER_HMAC + TW_HMAC_SIZE == SECURED_SENDER_HEADER, "sender packet");
-_Static_assert(SECURED_REFLECTOR_HMAC + TW_HMAC_SIZE == SECURED_REFLECTOR_HEADER, "reply");
-
-static bool is_secured(uint32_t modes)
-{
-    return (modes & (TW_MODE_AUTHENTICATED | TW_MODE_ENCRYPTED)) != 0;
-}
-
-static const struct test_fields *test_fields(uint32_t modes)
-{
-    return is_secured(modes) ? &secured_fields : &clear_fields;
-}
-
-struct tw_test_layout tw_test_layout(uint32_t modes)
-{
-    const bool symmetrical = (modes & TW_MODE_SYMMETRICAL) != 0;
-    const bool dscp_ecn = (modes & TW_MODE_DSCP_ECN) != 0;
-    struct tw_test_layout layout = {
-        .sender_ttl = test_fields(modes)->sender_ttl,
-        .secured = is_secured(modes),
-    };
-    if (layout.secured) {
-        layout.sender_header = SECURED_SENDER_HEADER;
-        layout.reflector_header = SECURED_REFLECTOR_HEADER;
-    } else {
-        layout.sender_header = CLEAR_SENDER_HEADER;
-        layout.reflector_header = dscp_ecn ? CLEAR_DSCP_ECN_HEADER : CLEAR_REFLECTOR_HEADER;
-    }
-    if (symmetrical && dscp_ecn && !layout.secured)
-        layout.sender_mbz = CLEAR_DSCP_ECN_SENDER_MBZ;
-    else if (symmetrical)
-        layout.sender_mbz = (uint16_t)(layout.reflector_header - layout.sender_header);
-    return layout;
-}
-
-uint32_t tw_test_default_padding(uint32_t modes)
-{
-    const struct tw_test_layout layout = tw_test_layout(modes);
-    return (uint32_t)(layout.reflector_header - layout.sender_header - layout.sender_mbz);
-}
-
-size_t tw_test_sender_size(uint32_t modes, uint32_t padding_length)
-{
-    const struct tw_test_layout layout = tw_test_layout(modes);
-    const size_t header = (size_t)layout.sender_header + layout.sender_mbz;
-    return padding_length > SIZE_MAX - header ? SIZE_MAX : header + padding_length;
-}
-
-static struct tw_stamp get_stamp(const uint8_t *bits, const uint8_t *error)
-{
-    return (struct tw_stamp){.bits = tw_get64(bits), .error = tw_get16(error)};
-}
-
-void tw_put_test_stamp(uint8_t *out, uint32_t modes, struct tw_stamp stamp)
-{
-    const struct test_fields *at = test_fields(modes);
-    tw_put64(out + at->stamp, stamp.bits);
-    tw_put16(out + at->error, stamp.error);
-}
-
-void tw_put_test_packet(uint8_t *out, uint32_t modes, const struct tw_test_packet *packet)
-{
-    memset(out, 0, tw_test_layout(modes).sender_header);
-    tw_put32(out, packet->sequence);
-    tw_put_test_stamp(out, modes, packet->stamp);
-}
-
-enum tw_result tw_get_test_packet(const uint8_t *in, size_t n, uint32_t modes,
-                                  struct tw_test_packet *packet)
-{
-    if (n < tw_test_layout(modes).sender_header)
-        return TW_ERR_SHORT;
-    const struct test_fields *at = test_fields(modes);
-    packet->sequence = tw_get32(in);
-    packet->stamp = get_stamp(in + at->stamp, in + at->error);
-    return TW_OK;
-}
-
-void tw_put_test_reply(uint8_t *out, uint32_t modes, const struct tw_test_reply *reply)
-{
-    const struct test_fields *at = test_fields(modes);
-    memset(out, 0, tw_test_layout(modes).reflector_header);
-    tw_put32(out, reply->sequence);
-    tw_put_test_stamp(out, modes, reply->stamp);
-    tw_put64(out + at->receive, reply->receive);
-    tw_put32(out + at->sender_sequence, reply->sender_sequence);
-    tw_put64(out + at->sender_stamp, reply->sender_stamp.bits);
-    tw_put16(out + at->sender_error, reply->sender_stamp.error);
-    out[at->sender_ttl] = reply->sender_ttl;
-    if ((modes & TW_MODE_DSCP_ECN) != 0)
-        out[at->sender_dscp_ecn] = reply->sender_dscp_ecn;
-}
-
-enum tw_result tw_get_test_reply(const uint8_t *in, size_t n, uint32_t modes,
-                                 struct tw_test_reply *reply)
-{
-    const size_t least = is_secured(modes) ? SECURED_REFLECTOR_HEADER : TW_TEST_REPLY_MIN;
-    if (n < least)
-        return TW_ERR_SHORT;
-    const struct test_fields *at = test_fields(modes);
-    *reply = (struct tw_test_reply){
-        .sequence = tw_get32(in),
-        .stamp = get_stamp(in + at->stamp, in + at->error),
-        .receive = tw_get64(in + at->receive),
-        .sender_sequence = tw_get32(in + at->sender_sequence),
-        .sender_stamp = get_stamp(in + at->sender_stamp, in + at->sender_error),
-    };
-    if (n > at->sender_ttl) {
-        reply->sender_ttl = in[at->sender_ttl];
-        reply->sender_ttl_known = true;
-    }
-    if ((modes & TW_MODE_DSCP_ECN) != 0 && n > at->sender_dscp_ecn)
-        reply->sender_dscp_ecn = in[at->sender_dscp_ecn];
-    return TW_OK;
 }

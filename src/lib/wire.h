@@ -1,18 +1,22 @@
-/* Every message of TWAMP-Control and TWAMP-Test: the fields, the offsets, put and get.
+/* Every message of TWAMP-Control and every packet of TWAMP-Test: the fields, the offsets, put and
+ * get.
  *
  * Nothing here knows a state or a key. Put functions write every octet of the message, MBZ fields
  * as zero; get functions check the length alone, ignore MBZ and leave judging values to the
- * machines. Cryptography is applied to these octets by channel.h and keys.h.
+ * machines. Cryptography is applied to these octets by channel.h and protection.h.
  *
  * Glossary (the RFCs' terms, used everywhere in this project):
- *   Control-Client, Server    the two ends of the TCP control connection (RFC 5357 section 1.2)
- *   Session-Sender, -Reflector the two ends of a test session over UDP
- *   SID                       session identifier, 16 octets, made by the Server
- *   T1 T2 T3 T4               sender departure, reflector arrival, reflector departure, sender
- * arrival forward / reverse         sender to reflector / reflector to sender REFWAIT, SERVWAIT
- * idle limits of a session and of a control connection Type-P                    what kind of
- * packet: here, its DSCP PL, Hs, Hr, D             Padding Length; sender and reflector header
- * size; Hr - Hs */
+ *
+ *   Control-Client, Server     the ends of the TCP control connection (RFC 5357 section 1.2)
+ *   Session-Sender, -Reflector the ends of a test session over UDP
+ *   SID                        session identifier, 16 octets, made by the Server
+ *   T1, T2                     departure from the sender, arrival at the reflector
+ *   T3, T4                     departure from the reflector, arrival at the sender
+ *   forward, reverse           from sender to reflector, from reflector to sender
+ *   SERVWAIT, REFWAIT          idle limit of a control connection, of a session
+ *   Type-P                     what kind of packet: here, its DSCP
+ *   PL, R                      Padding Length; so much of it is to be reflected (RFC 6038)
+ *   Hs, Hr, D                  size of the sender's header, of the reflector's; Hr - Hs */
 #ifndef TW_LIB_WIRE_H
 #define TW_LIB_WIRE_H
 
@@ -135,6 +139,17 @@ struct tw_stop_sessions {
     uint32_t sessions;
 };
 
+/* Start-N-Sessions, Start-N-Ack, Stop-N-Sessions and Stop-N-Ack (RFC 5938): this head, then `count`
+ * SIDs, then the HMAC. */
+struct tw_sids_head {
+    uint8_t command; /* enum tw_command */
+    uint8_t accept;  /* of an acknowledgment, else MBZ */
+    uint32_t count;
+};
+
+/* Octets of such a message; count <= TW_SIDS_MAX. */
+size_t tw_sids_size(uint32_t count);
+
 /* `out` has the size of the message. */
 void tw_put_greeting(uint8_t *out, const struct tw_greeting *message);
 void tw_put_setup_response(uint8_t *out, const struct tw_setup_response *message);
@@ -144,6 +159,7 @@ void tw_put_accept_session(uint8_t *out, const struct tw_accept_session *message
 void tw_put_start_sessions(uint8_t *out);
 void tw_put_start_ack(uint8_t *out, uint8_t accept);
 void tw_put_stop_sessions(uint8_t *out, const struct tw_stop_sessions *message);
+void tw_put_sids(uint8_t *out, const struct tw_sids_head *head, const uint8_t *sids);
 
 /* TW_ERR_SHORT when n is less than the message's size, and nothing is written. */
 TW_MUST_CHECK enum tw_result tw_get_greeting(const uint8_t *in, size_t n, struct tw_greeting *);
@@ -157,6 +173,10 @@ TW_MUST_CHECK enum tw_result tw_get_accept_session(const uint8_t *in, size_t n,
 TW_MUST_CHECK enum tw_result tw_get_start_ack(const uint8_t *in, size_t n, uint8_t *accept);
 TW_MUST_CHECK enum tw_result tw_get_stop_sessions(const uint8_t *in, size_t n,
                                                   struct tw_stop_sessions *);
+
+/* The first TW_COMMAND_HEAD_SIZE octets of such a message; the SIDs follow them. Count is as
+ * received: bound it before use. */
+struct tw_sids_head tw_get_sids_head(const uint8_t in[TW_COMMAND_HEAD_SIZE]);
 
 /* Octets of the command that begins with these TW_COMMAND_HEAD_SIZE octets, its HMAC included; 0
  * when the length cannot be known or exceeds TW_SIDS_MAX SIDs, so that the stream is lost. */
@@ -182,8 +202,23 @@ struct tw_test_layout tw_test_layout(uint32_t modes);
 /* Padding that makes both directions equally long: 27, 30 or 64; less with Symmetrical Size. */
 uint32_t tw_test_default_padding(uint32_t modes);
 
+/* Octets of a sender packet's padding for which a reply that is as long has no room (RFC 6038
+ * section 4.2): D, by the shorter of the two headers that RFC 7750 can mean; 27, 28 or 64. 0 with
+ * Symmetrical Size, where they are no padding. */
+uint32_t tw_test_truncation(uint32_t modes);
+
 /* Octets of UDP payload of a sender packet with PL octets of padding. */
 size_t tw_test_sender_size(uint32_t modes, uint32_t padding_length);
+
+/* Octets of the reply to a sender packet of n octets: as many, but never less than Hr. Of RFC 7750,
+ * which counts its header in two ways, both are met: 42 and 43 octets are answered with as many. */
+size_t tw_test_reply_size(uint32_t modes, size_t n);
+
+/* Where Packet Padding begins in the replies of a session whose request asked for PL octets of
+ * padding, R of them to be reflected (TW_MODE_REFLECT_OCTETS): at Hr. Where RFC 7750 leaves room
+ * for all R octets only behind a header of 42 octets (PL is 28 + R or 29 + R, with Symmetrical Size
+ * R or R + 1), that one is meant. */
+size_t tw_test_reply_padding(uint32_t modes, uint32_t padding_length, uint16_t reflect_length);
 
 /* The header of a sender packet, unauthenticated or secured layout (RFC 5357 section 4.1.2). */
 struct tw_test_packet {
@@ -199,11 +234,13 @@ struct tw_test_reply {
     uint32_t sender_sequence;
     struct tw_stamp sender_stamp; /* copies, bit for bit */
     uint8_t sender_ttl;
-    bool sender_ttl_known;   /* false in a 38-octet reply, which some routers send */
-    uint8_t sender_dscp_ecn; /* RFC 7750, when the modes say so */
+    bool sender_ttl_known;      /* false in a 38-octet reply, which some routers send */
+    uint8_t sender_dscp_ecn;    /* RFC 7750 */
+    bool sender_dscp_ecn_known; /* the modes have it and the reply is long enough */
 };
 
-/* What a reply may lack at its end and still be used: octets up to Sender TTL. */
+/* Octets that every reply must have to be used. What follows them, Sender TTL and the MBZ before
+ * it, some routers leave out. */
 enum { TW_TEST_REPLY_MIN = 38 };
 
 /* Clear headers; padding is not touched. `out` has room for the header (Hs, Hr). */
@@ -212,6 +249,9 @@ void tw_put_test_reply(uint8_t *out, uint32_t modes, const struct tw_test_reply 
 
 /* Only the stamp, in place: written as late as possible. */
 void tw_put_test_stamp(uint8_t *out, uint32_t modes, struct tw_stamp stamp);
+
+/* Only T2 of a clear reply, which has a whole header. */
+uint64_t tw_get_test_receive(const uint8_t *reply, uint32_t modes);
 
 TW_MUST_CHECK enum tw_result tw_get_test_packet(const uint8_t *in, size_t n, uint32_t modes,
                                                 struct tw_test_packet *);

@@ -36,7 +36,8 @@ struct twd_client *twd_clients_hold(struct twd_clients *clients, const struct tw
     if (client == NULL) {
         client = g_new(struct twd_client, 1);
         *client = wanted;
-        g_queue_init(&client->lingering);
+        for (int i = 0; i < TWD_CLASSES; i++)
+            g_queue_init(&client->lingering[i]);
         g_hash_table_add(clients->table, client);
     }
     client->users++;

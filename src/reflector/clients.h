@@ -6,13 +6,21 @@
 
 #include "lib/address.h"
 
+/* Each with a limit of its own (RFC 4656 section 6.5). */
+enum twd_class {
+    TWD_CLASS_OPEN,  /* sessions of clients without a key */
+    TWD_CLASS_KEYED, /* of those with one */
+    TWD_CLASSES
+};
+
 struct twd_client {
     struct tw_address address; /* port 0 */
     uint32_t hash;
-    unsigned users;       /* who holds it */
-    unsigned connections; /* served, not refused */
-    unsigned sessions;    /* accepted or started */
-    GQueue lingering; /* struct twd_session: stopped, still within their Timeout, oldest first */
+    unsigned users;                /* who holds it */
+    unsigned connections;          /* served, not refused */
+    unsigned sessions;             /* accepted or started */
+    GQueue lingering[TWD_CLASSES]; /* struct twd_session: stopped, within their Timeout; the oldest
+                                      first */
 };
 
 struct twd_clients {

@@ -1,4 +1,5 @@
-/* Control connections; see connection.h. The protocol is lib/server.c's alone. */
+/* Control connections, from the first octet to the last; see connection.h. The protocol is
+ * lib/server.c's alone, and what a client asks of its sessions is connection_sessions.c's. */
 #include "reflector/connection.h"
 
 #include <errno.h>
@@ -7,61 +8,40 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/keys.h"
 #include "lib/sys/clock.h"
 #include "lib/sys/socket.h"
+#include "reflector/connection_state.h"
 
 /* How long what the peer still sends is read and thrown away after our end was closed: closing a
  * socket with unread octets would reset the connection and could take our last answer with it. */
 #define DRAIN_NS TW_NS_PER_S
 
-enum {
-    MESSAGES_PER_TURN = 32, /* of one connection, before the others have theirs */
-};
+enum { MESSAGES_PER_TURN = 32 }; /* of one connection, before the others have theirs */
 
-struct twd_connection {
-    struct twd_service *service;
-    struct twd_watch watch;
-    struct twd_timer timer;
-    GList link; /* in service->connections */
-    struct tw_server server;
-    struct tw_server_config config; /* as it was when the connection came */
-    struct twd_client *client;
-    struct tw_address peer, local;
-    char device[IF_NAMESIZE];
-    char peer_text[TW_ADDRESS_TEXT];
-    GQueue sessions;   /* struct twd_session, owned: asked for, accepted or started */
-    unsigned starting; /* of them, ordered to start */
-    unsigned running;  /* of them, started */
-    bool draining;     /* our end is closed */
-};
-
-/* Which end a session comes to when its connection is done with it. */
-enum parting {
-    PARTING_STOP, /* goes on for its Timeout */
-    PARTING_END,  /* at once */
-};
-
-static void part(struct twd_connection *connection, enum parting parting)
+static void release_keys(struct twd_connection *connection)
 {
-    GList *link;
-    while ((link = g_queue_peek_head_link(&connection->sessions)) != NULL) {
-        struct twd_session *session = link->data;
-        g_queue_unlink(&connection->sessions, link);
-        if (parting == PARTING_STOP)
-            twd_sessions_stop(connection->service->sessions, session);
-        else
-            twd_sessions_end(connection->service->sessions, session);
-    }
-    connection->starting = connection->running = 0;
+    if (connection->keys != NULL)
+        twd_keyset_release(connection->keys);
+    connection->keys = NULL;
 }
 
-static void free_connection(struct twd_connection *connection, enum parting parting)
+/* Neither the machine nor its keys are needed any more. */
+static void wipe(struct twd_connection *connection)
+{
+    release_keys(connection);
+    tw_server_wipe(&connection->server);
+}
+
+static void free_connection(struct twd_connection *connection, enum twd_parting parting)
 {
     struct twd_service *service = connection->service;
     twd_poller_remove(service->poller, &connection->watch);
     twd_poller_arm(service->poller, &connection->timer, TW_NEVER);
     close(connection->watch.fd);
-    part(connection, parting);
+    twd_roster_part(&connection->roster, parting);
+    twd_roster_free(&connection->roster);
+    wipe(connection);
     connection->client->connections--;
     twd_clients_release(service->clients, connection->client);
     g_queue_unlink(&service->connections, &connection->link);
@@ -73,7 +53,7 @@ static void lose(struct twd_connection *connection, const char *why)
 {
     twd_log(TWD_LOG_DEBUG, TWD_LOG_ABOUT(connection->peer_text, NULL, -1), "connection lost: %s",
             why);
-    free_connection(connection, PARTING_STOP); /* SRV-50 */
+    free_connection(connection, TWD_PARTING_STOP); /* SRV-50 */
 }
 
 /* Throws away what comes; false when the connection is gone. */
@@ -86,10 +66,38 @@ static bool drain(struct twd_connection *connection)
             continue;
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return true;
-        free_connection(connection, PARTING_END);
+        free_connection(connection, TWD_PARTING_END);
         return false;
     }
     return true;
+}
+
+/* What the client was told in Server-Start; -1: nothing. */
+static int accept_at_close(enum tw_server_close_reason reason)
+{
+    if (reason == TW_SERVER_CLOSE_KEY)
+        return TW_ACCEPT_FAILURE;
+    return reason == TW_SERVER_CLOSE_MODE ? TW_ACCEPT_UNSUPPORTED : -1;
+}
+
+/* Who cannot authenticate is named, so that the administrator can help; what the client sent as
+ * KeyID is no secret, but may be anything. */
+static void log_close(struct twd_connection *connection, enum tw_server_close_reason reason)
+{
+    struct twd_log_limit *limit = &connection->service->connection_log;
+    const enum twd_log_level level =
+        reason == TW_SERVER_CLOSE_CLIENT_QUIT ? TWD_LOG_DEBUG : TWD_LOG_INFO;
+    const struct twd_log_about about = {
+        .peer = connection->peer_text,
+        .accept = accept_at_close(reason),
+    };
+    if (reason == TW_SERVER_CLOSE_KEY)
+        twd_log_limited(limit, level, &about, "connection closed: key: %s \"%s\"",
+                        connection->key_known ? "wrong secret for KeyID" : "unknown KeyID",
+                        connection->keyid);
+    else
+        twd_log_limited(limit, level, &about, "connection closed: %s",
+                        tw_server_close_reason_name(reason));
 }
 
 /* The machine has said its last: closes our end, and the rest when the peer has followed. */
@@ -97,85 +105,49 @@ static void begin_drain(struct twd_connection *connection, enum tw_server_close_
 {
     struct twd_service *service = connection->service;
     service->closed[reason]++;
-    twd_log_limited(&service->connection_log,
-                    reason == TW_SERVER_CLOSE_CLIENT_QUIT ? TWD_LOG_DEBUG : TWD_LOG_INFO,
-                    TWD_LOG_ABOUT(connection->peer_text, NULL, -1), "connection closed: %s",
-                    tw_server_close_reason_name(reason));
+    log_close(connection, reason);
     /* Conformance E-11: a wrong count means that the two ends disagree on what is running. */
-    part(connection, reason == TW_SERVER_CLOSE_STOP_COUNT ? PARTING_END : PARTING_STOP);
+    twd_roster_part(&connection->roster,
+                    reason == TW_SERVER_CLOSE_STOP_COUNT ? TWD_PARTING_END : TWD_PARTING_STOP);
+    wipe(connection);
     connection->draining = true;
     shutdown(connection->watch.fd, SHUT_WR);
     twd_poller_change(service->poller, &connection->watch, EPOLLIN);
     twd_poller_arm(service->poller, &connection->timer, tw_mono_after(tw_clock_mono(), DRAIN_NS));
 }
 
-static void log_session(struct twd_connection *connection, const struct twd_session *session,
-                        const struct tw_request *request)
+/* Printable ASCII as it is, any other octet as \xNN. */
+static void print_keyid(const uint8_t keyid[TW_KEYID_SIZE], char text[TWD_KEYID_TEXT])
 {
-    char remote[TW_ADDRESS_TEXT];
-    char local[TW_ADDRESS_TEXT];
-    twd_log(TWD_LOG_DEBUG, TWD_LOG_ABOUT(connection->peer_text, session->sid_text, 0),
-            "accepted: %s to %s, DSCP %d, padding %u",
-            tw_address_format(&session->flow.key.remote, true, remote),
-            tw_address_format(&session->flow.key.local, true, local),
-            tw_type_p_to_dscp(request->type_p), (unsigned)request->padding_length);
+    for (size_t i = 0; i < TW_KEYID_SIZE && keyid[i] != 0; i++) {
+        const char octet = (char)keyid[i];
+        const bool plain = g_ascii_isprint(octet) && octet != '"' && octet != '\\';
+        text += g_snprintf(text, 5, plain ? "%c" : "\\x%02x", keyid[i]);
+    }
+    *text = '\0';
 }
 
-/* When a session is made the answer follows from its worker, see ready(). */
-static void take_request(struct twd_connection *connection, const struct tw_request *request)
+static void take_key(struct twd_connection *connection, const uint8_t keyid[TW_KEYID_SIZE])
 {
-    struct twd_service *service = connection->service;
-    struct twd_asker asker = {
-        .peer = connection->peer,
-        .local = connection->local,
-        .mode = connection->server.mode,
-        .client = connection->client,
-        .owner = connection,
-    };
-    memcpy(asker.device, connection->device, sizeof(asker.device));
-    enum twd_refusal refusal = TWD_REFUSAL_COUNT;
-    struct twd_session *session =
-        twd_sessions_request(service->sessions, request, &asker, &refusal);
-    if (session != NULL) {
-        session->link = (GList){.data = session};
-        g_queue_push_tail_link(&connection->sessions, &session->link);
-        log_session(connection, session, request);
-        return;
-    }
-    const enum tw_accept accept = twd_refusal_accept(refusal);
-    service->refused[refusal]++;
-    twd_log_limited(&service->session_log, TWD_LOG_INFO,
-                    TWD_LOG_ABOUT(connection->peer_text, NULL, (int)accept),
-                    "session refused (%s): %s", twd_refusal_name(refusal),
-                    twd_refusal_text(refusal));
-    static const uint8_t no_sid[TW_SID_SIZE];
+    uint8_t key[TW_AES_KEY_SIZE];
+    print_keyid(keyid, connection->keyid);
+    connection->key_known = twd_keyset_find(connection->keys, keyid, key);
     const enum tw_result result =
-        tw_server_answer_session(&connection->server, accept, 0, no_sid, tw_clock_mono());
+        tw_server_answer_key(&connection->server, key, connection->key_known, tw_clock_mono());
+    explicit_bzero(key, sizeof(key));
     g_assert(result == TW_OK);
+    release_keys(connection);
 }
 
-/* The answer follows when every worker concerned has reported, see started(). */
-static void take_start(struct twd_connection *connection)
+static void take_set_up(struct twd_connection *connection, uint32_t mode)
 {
-    for (const GList *at = connection->sessions.head; at != NULL; at = at->next) {
-        struct twd_session *session = at->data;
-        if (session->state != TWD_SESSION_ACCEPTED)
-            continue;
-        connection->starting++;
-        twd_sessions_start(connection->service->sessions, session);
-    }
-}
-
-static void take_stop(struct twd_connection *connection, const struct tw_server_event *event)
-{
-    if (event->stop.zero_count)
-        connection->service->zero_stops++;
-    if (event->stop.accept != TW_ACCEPT_OK)
-        twd_log_limited(&connection->service->session_log, TWD_LOG_INFO,
-                        TWD_LOG_ABOUT(connection->peer_text, NULL, event->stop.accept),
-                        "the client holds its results invalid: %s",
-                        tw_accept_text(event->stop.accept));
-    part(connection, PARTING_STOP);
+    release_keys(connection); /* the mode needs none */
+    const struct twd_log_about about = {.peer = connection->peer_text, .accept = TW_ACCEPT_OK};
+    if (connection->keyid[0] == '\0')
+        twd_log(TWD_LOG_DEBUG, &about, "set up, mode %u", (unsigned)mode);
+    else
+        twd_log(TWD_LOG_DEBUG, &about, "set up, mode %u, KeyID \"%s\"", (unsigned)mode,
+                connection->keyid);
 }
 
 static void take_reject(struct twd_connection *connection, const struct tw_server_event *event)
@@ -191,18 +163,26 @@ static void take_reject(struct twd_connection *connection, const struct tw_serve
 static void take_event(struct twd_connection *connection, const struct tw_server_event *event)
 {
     switch (event->type) {
+    case TW_SERVER_KEY:
+        take_key(connection, event->keyid);
+        return;
     case TW_SERVER_SET_UP:
-        twd_log(TWD_LOG_DEBUG, TWD_LOG_ABOUT(connection->peer_text, NULL, -1), "set up, mode %u",
-                (unsigned)event->mode);
+        take_set_up(connection, event->mode);
         return;
     case TW_SERVER_REQUEST:
-        take_request(connection, &event->request);
+        twd_connection_request(connection, &event->request);
         return;
     case TW_SERVER_START:
-        take_start(connection);
+        twd_connection_start(connection);
         return;
     case TW_SERVER_STOP:
-        take_stop(connection, event);
+        twd_connection_stop(connection, event);
+        return;
+    case TW_SERVER_START_N:
+        twd_connection_start_n(connection, event);
+        return;
+    case TW_SERVER_STOP_N:
+        twd_connection_stop_n(connection, event);
         return;
     case TW_SERVER_REJECT:
         take_reject(connection, event);
@@ -230,8 +210,7 @@ static bool flush(struct twd_connection *connection)
     }
 }
 
-/* Waits for what the machine can use now. */
-static void rearm(struct twd_connection *connection)
+void twd_connection_rearm(struct twd_connection *connection)
 {
     struct twd_poller *poller = connection->service->poller;
     size_t room;
@@ -243,10 +222,29 @@ static void rearm(struct twd_connection *connection)
     twd_poller_arm(poller, &connection->timer, tw_server_deadline(&connection->server));
 }
 
+/* Each once for a connection. */
+static void tell_quirks(struct twd_connection *connection)
+{
+    const uint32_t fresh = connection->server.quirks & ~connection->quirks;
+    if (fresh == 0)
+        return;
+    connection->quirks |= fresh;
+    for (unsigned bit = 0; bit < TW_QUIRK_COUNT; bit++) {
+        if ((fresh & UINT32_C(1) << bit) == 0)
+            continue;
+        connection->service->quirks[bit]++;
+        twd_log_limited(&connection->service->quirk_log, TWD_LOG_INFO,
+                        TWD_LOG_ABOUT(connection->peer_text, NULL, -1),
+                        "the client departs from the standard, and is served: %s",
+                        tw_quirk_name(bit));
+    }
+}
+
 static bool take_events(struct twd_connection *connection)
 {
     struct tw_server_event event;
     bool any = false;
+    tell_quirks(connection);
     while (!connection->draining && tw_server_next_event(&connection->server, &event)) {
         take_event(connection, &event);
         any = true;
@@ -254,9 +252,8 @@ static bool take_events(struct twd_connection *connection)
     return any;
 }
 
-/* Writes all answers and takes all events: an event may bring an answer, and with the last octet
- * gone there may be the event to close. False when the connection is gone. */
-static bool settle(struct twd_connection *connection)
+/* An event may bring an answer, and with the last octet gone there may be the event to close. */
+bool twd_connection_settle(struct twd_connection *connection)
 {
     do {
         if (!flush(connection)) {
@@ -266,7 +263,7 @@ static bool settle(struct twd_connection *connection)
     } while (take_events(connection));
     if (connection->draining)
         return drain(connection);
-    rearm(connection);
+    twd_connection_rearm(connection);
     return true;
 }
 
@@ -288,7 +285,7 @@ static bool receive(struct twd_connection *connection)
             return false;
         }
         tw_server_received(&connection->server, (size_t)n, tw_clock_mono());
-        if (!settle(connection) || connection->draining)
+        if (!twd_connection_settle(connection) || connection->draining)
             return false;
     }
     return true;
@@ -308,58 +305,19 @@ static void take_readiness(struct twd_watch *watch, uint32_t events)
         return;
     }
     if (receive(connection))
-        settle(connection);
+        twd_connection_settle(connection);
 }
 
 static void take_deadline(struct twd_timer *timer, tw_mono now)
 {
     struct twd_connection *connection = timer->owner;
     if (connection->draining) {
-        free_connection(connection, PARTING_END);
+        free_connection(connection, TWD_PARTING_END);
         return;
     }
     tw_server_expire(&connection->server, now);
-    settle(connection);
+    twd_connection_settle(connection);
 }
-
-static void session_ready(void *owner, struct twd_session *session)
-{
-    struct twd_connection *connection = owner;
-    const enum tw_result result = tw_server_answer_session(
-        &connection->server, TW_ACCEPT_OK, session->port, session->sid, tw_clock_mono());
-    g_assert(result == TW_OK);
-    settle(connection);
-}
-
-static void session_started(void *owner, struct twd_session *session)
-{
-    (void)session;
-    struct twd_connection *connection = owner;
-    connection->running++;
-    if (--connection->starting > 0)
-        return;
-    const enum tw_result result =
-        tw_server_answer_start(&connection->server, TW_ACCEPT_OK, tw_clock_mono());
-    g_assert(result == TW_OK);
-    settle(connection);
-}
-
-/* By REFWAIT: SERVWAIT counts again when it was the last one (RFC 5357 section 3.1). */
-static void session_ended(void *owner, struct twd_session *session)
-{
-    struct twd_connection *connection = owner;
-    g_queue_unlink(&connection->sessions, &session->link);
-    if (--connection->running > 0)
-        return;
-    tw_server_sessions_ended(&connection->server, tw_clock_mono());
-    rearm(connection);
-}
-
-const struct twd_sessions_calls twd_connection_calls = {
-    .ready = session_ready,
-    .started = session_started,
-    .ended = session_ended,
-};
 
 static bool is_refused(const struct twd_service *service, const struct tw_address *peer,
                        const struct twd_client *client, enum twd_refusal *refusal)
@@ -372,6 +330,9 @@ static bool is_refused(const struct twd_service *service, const struct tw_addres
     else if (config->max_connections_per_client != 0 &&
              client->connections >= config->max_connections_per_client)
         *refusal = TWD_REFUSE_CLIENT_CONNECTIONS;
+    else if ((config->modes & TW_MODE_UNAUTHENTICATED) == 0 &&
+             !twd_keystore_is_ready(service->keys))
+        *refusal = TWD_REFUSE_KEYS;
     else
         return false;
     return true;
@@ -398,6 +359,21 @@ static void refuse(struct twd_service *service, int fd, const struct tw_address 
     close(fd);
 }
 
+/* Modes that need keys are offered with the salt that these were derived for. */
+static void choose_salt(struct twd_connection *connection)
+{
+    struct tw_server_config *config = &connection->config;
+    if (tw_keys_needed(config->modes))
+        connection->keys = twd_keystore_hold(connection->service->keys);
+    if (connection->keys != NULL) {
+        memcpy(config->salt, twd_keyset_salt(connection->keys), sizeof(config->salt));
+        config->count = twd_keyset_count(connection->keys);
+        return;
+    }
+    config->modes &= ~TW_MODE_SECURITY | TW_MODE_UNAUTHENTICATED;
+    tw_random_fill(&connection->service->random, config->salt, sizeof(config->salt));
+}
+
 static void serve(struct twd_service *service, int fd, const struct tw_address *peer,
                   struct twd_client *client, const char *device)
 {
@@ -405,7 +381,7 @@ static void serve(struct twd_service *service, int fd, const struct tw_address *
     connection->service = service;
     connection->client = client;
     connection->config = service->server;
-    tw_random_fill(&service->random, connection->config.salt, sizeof(connection->config.salt));
+    choose_salt(connection);
     connection->peer = *peer;
     (void)tw_socket_local(fd, &connection->local);
     g_strlcpy(connection->device, device, sizeof(connection->device));
@@ -413,7 +389,7 @@ static void serve(struct twd_service *service, int fd, const struct tw_address *
     connection->watch = (struct twd_watch){.ready = take_readiness, .owner = connection, .fd = fd};
     connection->timer = (struct twd_timer){.expire = take_deadline, .owner = connection};
     connection->link.data = connection;
-    g_queue_init(&connection->sessions);
+    twd_roster_init(&connection->roster, service->sessions);
     tw_server_init(&connection->server, &connection->config, &service->random, tw_clock_mono());
 
     client->connections++;
@@ -423,7 +399,7 @@ static void serve(struct twd_service *service, int fd, const struct tw_address *
     if (result != 0)
         lose(connection, g_strerror(-result));
     else
-        settle(connection);
+        twd_connection_settle(connection);
 }
 
 void twd_connection_take(struct twd_service *service, int fd, const char *device)
@@ -447,5 +423,5 @@ void twd_connection_close_all(struct twd_service *service)
 {
     GList *link;
     while ((link = g_queue_peek_head_link(&service->connections)) != NULL)
-        free_connection(link->data, PARTING_END);
+        free_connection(link->data, TWD_PARTING_END);
 }

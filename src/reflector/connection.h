@@ -8,9 +8,11 @@
 
 #include "lib/server.h"
 #include "reflector/clients.h"
+#include "reflector/keystore.h"
 #include "reflector/log.h"
 #include "reflector/poller.h"
 #include "reflector/refusal.h"
+#include "reflector/roster.h"
 #include "reflector/sessions.h"
 
 /* How many reasons lib/server.h has. */
@@ -26,16 +28,18 @@ struct twd_service {
     struct twd_poller *poller;
     struct twd_sessions *sessions;
     struct twd_clients *clients;
+    struct twd_keystore *keys;
     const struct twd_config *config;
-    struct tw_server_config server; /* for connections from now on */
+    struct tw_server_config server; /* for connections from now on, but for salt and count */
     struct tw_random random;
     GQueue connections; /* struct twd_connection, served ones */
     uint64_t accepted;  /* connections that were served */
     uint64_t refused[TWD_REFUSAL_COUNT];
     uint64_t rejected[TWD_REJECT_COUNT];
     uint64_t closed[TWD_CLOSE_COUNT];
-    uint64_t zero_stops; /* Stop-Sessions with count 0, tolerated */
-    struct twd_log_limit connection_log, session_log;
+    uint64_t zero_stops;             /* Stop-Sessions with count 0, tolerated */
+    uint64_t quirks[TW_QUIRK_COUNT]; /* connections that showed it */
+    struct twd_log_limit connection_log, session_log, quirk_log;
 };
 
 /* Takes over an accepted descriptor: judges the peer, serves it or sends it away with Modes 0.

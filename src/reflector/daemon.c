@@ -1,7 +1,8 @@
 /* Start, reload and end of the daemon; see daemon.h.
  *
  * The order of the start matters: everything that needs privileges is opened, then the user is
- * changed, then the threads begin, then connections are accepted, then we are ready. */
+ * changed, then the threads begin, then connections are accepted, then we are ready. Signals are
+ * obeyed from the change of the user on: to derive the first keys can take a while. */
 #include "reflector/daemon.h"
 
 #include <glib-unix.h>
@@ -10,12 +11,14 @@
 #include <stdio.h>
 #include <systemd/sd-daemon.h>
 
+#include "lib/keys.h"
 #include "lib/sys/clock.h"
 #include "lib/sys/random.h"
 #include "lib/sys/socket.h"
 #include "reflector/connection.h"
 #include "reflector/error.h"
 #include "reflector/inherit.h"
+#include "reflector/keystore.h"
 #include "reflector/listener.h"
 #include "reflector/log.h"
 #include "reflector/plane.h"
@@ -27,8 +30,8 @@
 #define STALL_NS (60 * TW_NS_PER_S)
 
 enum {
-    KDF_ITERATIONS = 32768, /* the greeting has the field in every mode */
     CLOCK_CHECK_S = 30,
+    KEYS_TELL_MS = 5000, /* how often systemd is asked for more time while keys are derived */
 };
 
 struct daemon {
@@ -39,12 +42,16 @@ struct daemon {
     struct twd_listeners *listeners;
     struct twd_plane *plane;
     struct twd_clients clients;
+    struct twd_keystore *keys;
     struct twd_service service;
     struct twd_status status;
     struct twd_status_socket *status_socket;
     struct tw_clock clock;
     bool clock_was_synchronized;
-    guint sources[5]; /* of the main loop, 0: none */
+    bool ready;         /* the start is over */
+    bool ending;        /* SIGTERM or SIGINT came */
+    bool reload_wanted; /* SIGHUP came before we were ready */
+    guint sources[5];   /* of the main loop, 0: none */
 };
 
 /* What the configuration in force means for connections and sessions from now on. */
@@ -52,7 +59,8 @@ static void configure(struct daemon *daemon)
 {
     const struct twd_config *config = daemon->config;
     daemon->service.config = config;
-    daemon->service.server.modes = config->modes;
+    daemon->service.server.modes = config->modes | config->features;
+    daemon->service.server.count = config->kdf_iterations;
     daemon->service.server.servwait_ns = config->servwait_ns;
     daemon->service.server.max_payload = config->max_packet_size;
     daemon->service.server.max_timeout_ns = config->max_timeout_ns;
@@ -72,7 +80,6 @@ static void make_service(struct daemon *daemon)
     g_queue_init(&service->connections);
     tw_random_init(&service->random);
     service->server = (struct tw_server_config){
-        .count = KDF_ITERATIONS,
         .stall_ns = STALL_NS,
         .start_time = tw_ntp_from_wall(tw_clock_read(&daemon->clock).wall),
     };
@@ -112,17 +119,56 @@ static bool open_sockets(struct daemon *daemon, GError **error)
     return daemon->plane != NULL;
 }
 
-static bool start(struct daemon *daemon, GError **error)
+/* Takes over the secrets. */
+static bool load_keys(struct daemon *daemon, struct tw_secrets *secrets, GError **error)
 {
-    twd_inherit_raise_limits();
-    daemon->poller = twd_poller_new(error);
-    if (daemon->poller == NULL || !open_sockets(daemon, error))
+    const struct twd_config *config = daemon->config;
+    if (tw_keys_needed(config->modes))
+        return twd_keystore_load(daemon->keys, secrets, config->kdf_iterations, error);
+    twd_keystore_unload(daemon->keys);
+    tw_secrets_free(secrets);
+    return true;
+}
+
+static void warn_of_count(const struct twd_config *config)
+{
+    if (tw_keys_needed(config->modes) && config->kdf_iterations > TW_KEYS_COUNT_DEFAULT)
+        twd_log(TWD_LOG_WARNING, NULL, "kdf_iterations: clients may refuse more than %d",
+                TW_KEYS_COUNT_DEFAULT);
+}
+
+static bool make_keys(struct daemon *daemon, GError **error)
+{
+    struct tw_secrets secrets;
+    if (!twd_keystore_read(daemon->config, &secrets, error))
         return false;
-    make_service(daemon);
-    open_status_socket(daemon);
-    return twd_inherit_become(daemon->config->user, error) &&
-           twd_plane_start(daemon->plane, twd_sessions_report, daemon->service.sessions, error) &&
-           twd_listeners_start(daemon->listeners, &daemon->service, error);
+    warn_of_count(daemon->config);
+    daemon->keys = twd_keystore_new(daemon->poller, TWD_KEYSTORE_RENEW_NS, error);
+    if (daemon->keys == NULL)
+        tw_secrets_free(&secrets);
+    if (daemon->keys == NULL || !load_keys(daemon, &secrets, error))
+        return false;
+    daemon->service.keys = daemon->keys;
+    return true;
+}
+
+static gboolean tell_of_keys(gpointer user)
+{
+    (void)user;
+    sd_notifyf(0, "STATUS=deriving keys\nEXTEND_TIMEOUT_USEC=%d", 10 * KEYS_TELL_MS * 1000);
+    return G_SOURCE_CONTINUE;
+}
+
+/* No salt is offered before the keys for it are there. Signals and questions for the status are
+ * answered meanwhile. */
+static void await_keys(struct daemon *daemon)
+{
+    if (!tw_keys_needed(daemon->config->modes))
+        return;
+    const guint teller = g_timeout_add(KEYS_TELL_MS, tell_of_keys, NULL);
+    while (!daemon->ending && !twd_keystore_is_ready(daemon->keys))
+        g_main_context_iteration(NULL, TRUE);
+    g_source_remove(teller);
 }
 
 /* A second SIGTERM must not cut this short with an exit status of its own. */
@@ -145,6 +191,8 @@ static void stop(struct daemon *daemon)
         twd_sessions_free(daemon->service.sessions);
         twd_clients_free(&daemon->clients);
     }
+    if (daemon->keys != NULL)
+        twd_keystore_free(daemon->keys);
     if (daemon->poller != NULL)
         twd_poller_free(daemon->poller);
     twd_config_free(daemon->config);
@@ -155,6 +203,7 @@ static gboolean take_end_signal(gpointer user)
 {
     struct daemon *daemon = user;
     sd_notify(0, "STOPPING=1");
+    daemon->ending = true;
     g_main_loop_quit(daemon->loop);
     return G_SOURCE_CONTINUE;
 }
@@ -164,29 +213,56 @@ static void tell_reloading(void)
     sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%" PRId64, tw_clock_mono().ns / TW_NS_PER_US);
 }
 
-/* All or nothing: a file with a fault changes nothing. */
-static gboolean take_reload_signal(gpointer user)
+static struct twd_config *read_anew(struct daemon *daemon, struct tw_secrets *secrets,
+                                    GError **error)
 {
-    struct daemon *daemon = user;
-    tell_reloading();
-    g_autoptr(GError) fault = NULL;
-    struct twd_config *fresh = twd_options_load(daemon->options, &fault);
-    if (fresh == NULL) {
-        twd_log(TWD_LOG_ERROR, NULL, "reload refused, the configuration stays as it was: %s",
-                fault->message);
-        sd_notify(0, "READY=1");
-        return G_SOURCE_CONTINUE;
-    }
+    struct twd_config *fresh = twd_options_load(daemon->options, error);
+    if (fresh == NULL || twd_keystore_read(fresh, secrets, error))
+        return fresh;
+    twd_config_free(fresh);
+    return NULL;
+}
+
+static void put_in_force(struct daemon *daemon, struct twd_config *fresh,
+                         struct tw_secrets *secrets)
+{
     g_autofree char *fixed = twd_config_keep_fixed(fresh, daemon->config);
     if (fixed != NULL)
         twd_log(TWD_LOG_WARNING, NULL, "reload: a change of %s needs a restart", fixed);
+    warn_of_count(fresh);
     struct twd_config *old = daemon->config;
     daemon->config = fresh;
     configure(daemon);
     twd_plane_tune(daemon->plane, fresh->clock_error_floor_ns);
     twd_config_free(old);
+    g_autoptr(GError) fault = NULL;
+    if (!load_keys(daemon, secrets, &fault))
+        twd_log(TWD_LOG_ERROR, NULL, "%s; new secrets are not known yet", fault->message);
     twd_log(TWD_LOG_INFO, NULL, "configuration reloaded");
+}
+
+/* All or nothing: a file with a fault, be it that of the secrets, changes nothing. */
+static void reload(struct daemon *daemon)
+{
+    tell_reloading();
+    struct tw_secrets secrets;
+    g_autoptr(GError) fault = NULL;
+    struct twd_config *fresh = read_anew(daemon, &secrets, &fault);
+    if (fresh != NULL)
+        put_in_force(daemon, fresh, &secrets);
+    else
+        twd_log(TWD_LOG_ERROR, NULL, "reload refused, the configuration stays as it was: %s",
+                fault->message);
     sd_notify(0, "READY=1");
+}
+
+static gboolean take_reload_signal(gpointer user)
+{
+    struct daemon *daemon = user;
+    if (daemon->ready)
+        reload(daemon);
+    else
+        daemon->reload_wanted = true;
     return G_SOURCE_CONTINUE;
 }
 
@@ -218,16 +294,40 @@ static gboolean take_clock_tick(gpointer user)
     return G_SOURCE_CONTINUE;
 }
 
-static void add_sources(struct daemon *daemon)
+static void take_signals(struct daemon *daemon)
 {
-    guint *source = daemon->sources;
-    *source++ = g_unix_signal_add(SIGTERM, take_end_signal, daemon);
-    *source++ = g_unix_signal_add(SIGINT, take_end_signal, daemon);
-    *source++ = g_unix_signal_add(SIGHUP, take_reload_signal, daemon);
-    *source++ = g_timeout_add_seconds(CLOCK_CHECK_S, take_clock_tick, daemon);
+    daemon->sources[0] = g_unix_signal_add(SIGTERM, take_end_signal, daemon);
+    daemon->sources[1] = g_unix_signal_add(SIGINT, take_end_signal, daemon);
+    daemon->sources[2] = g_unix_signal_add(SIGHUP, take_reload_signal, daemon);
+}
+
+static void begin_ticking(struct daemon *daemon)
+{
+    daemon->sources[3] = g_timeout_add_seconds(CLOCK_CHECK_S, take_clock_tick, daemon);
     uint64_t watchdog_us = 0;
     if (sd_watchdog_enabled(0, &watchdog_us) > 0)
-        *source = g_timeout_add((guint)MAX(watchdog_us / 3000, 1), take_watchdog_tick, daemon);
+        daemon->sources[4] =
+            g_timeout_add((guint)MAX(watchdog_us / 3000, 1), take_watchdog_tick, daemon);
+}
+
+/* Everything that a session needs; with `ending` no more than there is. */
+static bool start(struct daemon *daemon, GError **error)
+{
+    twd_inherit_raise_limits();
+    daemon->poller = twd_poller_new(error);
+    if (daemon->poller == NULL || !open_sockets(daemon, error))
+        return false;
+    make_service(daemon);
+    open_status_socket(daemon);
+    if (!twd_inherit_become(daemon->config->user, error))
+        return false;
+    take_signals(daemon);
+    if (!make_keys(daemon, error))
+        return false;
+    await_keys(daemon);
+    return daemon->ending ||
+           (twd_plane_start(daemon->plane, twd_sessions_report, daemon->service.sessions, error) &&
+            twd_listeners_start(daemon->listeners, &daemon->service, error));
 }
 
 /* One line for scripts: the first address of each kind, a wildcard as [::] or 0.0.0.0. */
@@ -243,6 +343,17 @@ static void tell_ready(const struct daemon *daemon)
     sd_notifyf(0, "READY=1\nSTATUS=control %s, test %s", control, test);
 }
 
+static void serve(struct daemon *daemon)
+{
+    begin_ticking(daemon);
+    log_clock(daemon, daemon->clock.quality.synchronized);
+    tell_ready(daemon);
+    daemon->ready = true;
+    if (daemon->reload_wanted)
+        reload(daemon);
+    g_main_loop_run(daemon->loop);
+}
+
 int twd_daemon_run(const struct twd_options *options, struct twd_config *config, GError **error)
 {
     struct daemon daemon = {.options = options, .config = config};
@@ -252,10 +363,8 @@ int twd_daemon_run(const struct twd_options *options, struct twd_config *config,
         stop(&daemon);
         return (*error)->code;
     }
-    add_sources(&daemon);
-    log_clock(&daemon, daemon.clock.quality.synchronized);
-    tell_ready(&daemon);
-    g_main_loop_run(daemon.loop);
+    if (!daemon.ending)
+        serve(&daemon);
     stop(&daemon);
     twd_log(TWD_LOG_INFO, NULL, "stopped");
     return TWD_EXIT_OK;

@@ -138,6 +138,17 @@ static int take_value(void *user, const char *section, const char *name, const c
     return 0;
 }
 
+/* What each line alone cannot show. */
+static void check_whole(struct reader *reader)
+{
+    int key = 0;
+    g_autoptr(GError) fault = NULL;
+    if (twd_config_check(reader->config, &key, &fault))
+        return;
+    reader->line = reader->seen[key];
+    refuse(reader, "%s: %s", twd_config_key_name(key), fault->message);
+}
+
 struct twd_config *twd_file_load(const char *path, bool must_exist, GError **error)
 {
     FILE *file = fopen(path, "re");
@@ -154,6 +165,8 @@ struct twd_config *twd_file_load(const char *path, bool must_exist, GError **err
     if (reader.error == NULL && result != 0)
         twd_fail(&reader.error, TWD_EXIT_CONFIG, "%s:%d: not understood; write key = value", path,
                  result);
+    if (reader.error == NULL)
+        check_whole(&reader);
     if (reader.error == NULL)
         return reader.config;
     twd_config_free(reader.config);

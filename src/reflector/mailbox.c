@@ -41,6 +41,14 @@ void twd_mailbox_post(struct twd_mailbox *mailbox, struct twd_message *message)
         return;
 }
 
+bool twd_mailbox_is_empty(struct twd_mailbox *mailbox)
+{
+    pthread_mutex_lock(&mailbox->lock);
+    const bool empty = mailbox->first == NULL;
+    pthread_mutex_unlock(&mailbox->lock);
+    return empty;
+}
+
 struct twd_message *twd_mailbox_take(struct twd_mailbox *mailbox)
 {
     uint64_t count;

@@ -4,6 +4,7 @@
 #define TWD_MAILBOX_H
 
 #include <pthread.h>
+#include <stdbool.h>
 
 /* Embedded in what is sent, which belongs to the mailbox until it is taken. */
 struct twd_message {
@@ -23,6 +24,9 @@ int twd_mailbox_init(struct twd_mailbox *mailbox);
 void twd_mailbox_free(struct twd_mailbox *mailbox);
 
 void twd_mailbox_post(struct twd_mailbox *mailbox, struct twd_message *message);
+
+/* What a thread had posted before the caller heard of it is seen. Cheap enough to ask often. */
+bool twd_mailbox_is_empty(struct twd_mailbox *mailbox);
 
 /* All that wait, in order, linked by `next`; NULL when there are none. */
 struct twd_message *twd_mailbox_take(struct twd_mailbox *mailbox);

@@ -6,12 +6,18 @@
 
 #include "reflector/daemon.h"
 #include "reflector/error.h"
+#include "reflector/keystore.h"
 #include "reflector/log.h"
 #include "reflector/options.h"
 #include "reflector/status.h"
 
-static int show_config(const struct twd_config *config)
+/* With a look at the secrets too: a file that would stop the daemon is found before it does. */
+static int show_config(const struct twd_config *config, GError **error)
 {
+    struct tw_secrets secrets;
+    if (!twd_keystore_read(config, &secrets, error))
+        return TWD_EXIT_CONFIG;
+    tw_secrets_free(&secrets);
     g_autofree char *text = twd_config_print(config);
     fputs(text, stdout);
     return TWD_EXIT_OK;
@@ -49,7 +55,7 @@ static int run(const struct twd_options *options, GError **error)
     if (config == NULL)
         return TWD_EXIT_CONFIG;
     if (options->test) {
-        const int status = show_config(config);
+        const int status = show_config(config, error);
         twd_config_free(config);
         return status;
     }

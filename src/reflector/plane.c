@@ -24,6 +24,8 @@ struct group {
 struct twd_plane {
     GArray *groups;     /* struct group */
     GPtrArray *workers; /* struct twd_worker */
+    struct twd_ports ports;
+    unsigned next_worker; /* who serves the next of them */
     struct twd_mailbox reports;
     struct twd_watch watch;
     struct twd_poller *poller;
@@ -216,6 +218,7 @@ struct twd_plane *twd_plane_new(const struct twd_config *config, const GArray *p
     plane->groups = g_array_new(FALSE, FALSE, sizeof(struct group));
     g_array_set_clear_func(plane->groups, free_group);
     plane->workers = g_ptr_array_new_with_free_func((GDestroyNotify)twd_worker_free);
+    twd_ports_init(&plane->ports, g_random_int());
     const int result = twd_mailbox_init(&plane->reports);
     if (result != 0) {
         plane->reports.descriptor = -1;
@@ -247,10 +250,13 @@ static void take_reports(struct twd_watch *watch, uint32_t events)
         struct twd_letter *letter = (struct twd_letter *)message;
         const enum twd_order order = letter->order;
         struct twd_flow *flow = letter->flow;
+        struct tw_udp *socket = letter->socket;
         if (order != TWD_ORDER_ENDED) /* that one is part of its flow */
             g_free(letter);
         if (order == TWD_ORDER_PING)
             plane->unanswered--;
+        else if (order == TWD_ORDER_FORGET)
+            twd_ports_forgotten(&plane->ports, socket);
         else
             plane->report(plane->user, order, flow);
     }
@@ -286,6 +292,7 @@ static void forget_reports(struct twd_plane *plane)
 void twd_plane_free(struct twd_plane *plane)
 {
     g_ptr_array_unref(plane->workers);
+    twd_ports_free(&plane->ports);
     if (plane->watch.ready != NULL)
         twd_poller_remove(plane->poller, &plane->watch);
     if (plane->reports.descriptor >= 0) {
@@ -337,6 +344,21 @@ struct twd_worker *twd_plane_owner(const struct twd_plane *plane, unsigned group
     const GArray *workers = g_array_index(plane->groups, struct group, group).workers;
     const unsigned index = tw_udp_spread_index(remote, workers->len);
     return plane->workers->pdata[g_array_index(workers, unsigned, index)];
+}
+
+struct twd_port *twd_plane_open(struct twd_plane *plane, unsigned group,
+                                const struct twd_port_range *range, uint16_t wanted, bool alone)
+{
+    const struct group *beside = &g_array_index(plane->groups, struct group, group);
+    struct twd_listen at = {.address = beside->local};
+    g_strlcpy(at.device, beside->device, sizeof(at.device));
+    struct twd_worker *worker = plane->workers->pdata[plane->next_worker++ % plane->workers->len];
+    return twd_ports_take(&plane->ports, &at, range, wanted, alone, worker);
+}
+
+void twd_plane_close(struct twd_port *port)
+{
+    twd_ports_release(port);
 }
 
 void twd_plane_tune(struct twd_plane *plane, int64_t error_floor_ns)

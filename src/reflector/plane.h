@@ -4,7 +4,8 @@
  * Sockets of one local address and port form a group: the kernel spreads datagrams over them by the
  * sender's address, the same way for ever, so that a session has one owner. Sockets of our own make
  * a group of one per worker; of those passed by systemd each has a worker to itself, since no
- * socket of ours could join their port. Main thread only. */
+ * socket of ours could join their port. These are the shared test ports; those that are opened for
+ * sessions (ports.h) have one socket each. Main thread only. */
 #ifndef TWD_PLANE_H
 #define TWD_PLANE_H
 
@@ -13,11 +14,12 @@
 
 #include "reflector/config.h"
 #include "reflector/poller.h"
+#include "reflector/ports.h"
 #include "reflector/worker.h"
 
 struct twd_plane;
 
-/* Called on the main thread for every report but pings. */
+/* Called on the main thread for every report of a flow. */
 typedef void twd_plane_report(void *user, enum twd_order order, struct twd_flow *flow);
 
 /* Opens the sockets that the configuration asks for or takes over `passed` (descriptors, may be
@@ -47,6 +49,14 @@ void twd_plane_key(const struct twd_plane *plane, const struct tw_address *remot
 /* Of the flows from that remote address in that group. */
 struct twd_worker *twd_plane_owner(const struct twd_plane *plane, unsigned group,
                                    const struct tw_address *remote);
+
+/* A port of `range` for one more session whose packets would else come to that group: bound to the
+ * same address and device. See twd_ports_take; to be closed. */
+struct twd_port *twd_plane_open(struct twd_plane *plane, unsigned group,
+                                const struct twd_port_range *range, uint16_t wanted, bool alone);
+
+/* The session is over. */
+void twd_plane_close(struct twd_port *port);
 
 void twd_plane_tune(struct twd_plane *plane, int64_t error_floor_ns);
 

@@ -11,7 +11,11 @@
     X(TWD_REFUSE_CONNECTIONS, "max-connections", TW_ACCEPT_OK, "max_connections are open")         \
     X(TWD_REFUSE_CLIENT_CONNECTIONS, "max-connections-per-client", TW_ACCEPT_OK,                   \
       "max_connections_per_client of this client are open")                                        \
+    X(TWD_REFUSE_KEYS, "keys-not-ready", TW_ACCEPT_OK,                                             \
+      "the keys of the modes just configured are still being derived")                             \
     X(TWD_REFUSE_SESSIONS, "max-sessions", TW_ACCEPT_TEMPORARY_LIMIT, "max_sessions exist")        \
+    X(TWD_REFUSE_SESSIONS_AUTHENTICATED, "max-sessions-authenticated", TW_ACCEPT_TEMPORARY_LIMIT,  \
+      "max_sessions_authenticated exist")                                                          \
     X(TWD_REFUSE_CLIENT_SESSIONS, "max-sessions-per-client", TW_ACCEPT_TEMPORARY_LIMIT,            \
       "max_sessions_per_client of this client exist")                                              \
     X(TWD_REFUSE_FAMILY, "address-family", TW_ACCEPT_UNSUPPORTED,                                  \
@@ -20,6 +24,8 @@
       "Sender Address is not the control peer's; see third_party")                                 \
     X(TWD_REFUSE_RECEIVER_ADDRESS, "receiver-address", TW_ACCEPT_UNSUPPORTED,                      \
       "Receiver Address is not one that tests are received at")                                    \
+    X(TWD_REFUSE_PORTS, "test-port-range", TW_ACCEPT_TEMPORARY_LIMIT,                              \
+      "no port of test_port_range is free")                                                        \
     X(TWD_REFUSE_DUPLICATE, "duplicate", TW_ACCEPT_TEMPORARY_LIMIT,                                \
       "another session has the same addresses and ports")
 

@@ -25,8 +25,8 @@ struct twd_sessions {
     struct tw_clock clock;
     struct tw_address own_ip4; /* of the host, for SIDs; family 0: none but loopback */
     uint64_t last_sid_time;
-    unsigned active;
-    GQueue lingering; /* struct twd_session, of all clients, oldest first */
+    unsigned active[TWD_CLASSES];
+    GQueue lingering[TWD_CLASSES]; /* struct twd_session, of all clients, oldest first */
     uint64_t started, ended;
 };
 
@@ -48,6 +48,15 @@ static struct tw_address find_own_ip4(void)
     return found;
 }
 
+static void free_session(gpointer data)
+{
+    struct twd_session *session = data;
+    if (session->protection != NULL)
+        explicit_bzero(session->protection, sizeof(*session->protection));
+    g_free(session->protection);
+    g_free(session);
+}
+
 struct twd_sessions *twd_sessions_new(struct twd_plane *plane, struct twd_clients *clients,
                                       const struct twd_sessions_calls *calls)
 {
@@ -55,14 +64,21 @@ struct twd_sessions *twd_sessions_new(struct twd_plane *plane, struct twd_client
     sessions->plane = plane;
     sessions->clients = clients;
     sessions->calls = *calls;
-    g_queue_init(&sessions->lingering);
+    for (int i = 0; i < TWD_CLASSES; i++)
+        g_queue_init(&sessions->lingering[i]);
     sessions->by_key = g_hash_table_new(twd_flow_key_hash, twd_flow_key_equal);
-    sessions->all = g_hash_table_new_full(NULL, NULL, g_free, NULL);
+    sessions->all = g_hash_table_new_full(NULL, NULL, free_session, NULL);
     tw_random_init(&sessions->random);
     tw_clock_init(&sessions->clock, 0);
     sessions->own_ip4 = find_own_ip4();
     sessions->last_sid_time = tw_ntp_from_wall(tw_clock_read(&sessions->clock).wall);
     return sessions;
+}
+
+static void forget_lingering(struct twd_client *client)
+{
+    for (int i = 0; i < TWD_CLASSES; i++)
+        g_queue_init(&client->lingering[i]);
 }
 
 /* Clients that a session still holds go with their table. */
@@ -72,7 +88,7 @@ void twd_sessions_free(struct twd_sessions *sessions)
     gpointer session;
     g_hash_table_iter_init(&iter, sessions->all);
     while (g_hash_table_iter_next(&iter, &session, NULL))
-        g_queue_init(&((struct twd_session *)session)->client->lingering);
+        forget_lingering(((struct twd_session *)session)->client);
     g_hash_table_unref(sessions->by_key);
     g_hash_table_unref(sessions->all);
     g_free(sessions);
@@ -85,12 +101,15 @@ void twd_sessions_configure(struct twd_sessions *sessions, const struct twd_conf
 
 struct twd_sessions_counts twd_sessions_count(const struct twd_sessions *sessions)
 {
-    return (struct twd_sessions_counts){
-        .active = sessions->active,
-        .lingering = sessions->lingering.length,
+    struct twd_sessions_counts counts = {
         .started = sessions->started,
         .ended = sessions->ended,
     };
+    for (int i = 0; i < TWD_CLASSES; i++) {
+        counts.active += sessions->active[i];
+        counts.lingering += sessions->lingering[i].length;
+    }
+    return counts;
 }
 
 static bool is_loopback4(const struct tw_address *address)
@@ -172,6 +191,10 @@ static bool find_addresses(const struct twd_sessions *sessions, const struct tw_
     *remote = take_address(request->sender_address, request->ipvn, &asker->peer);
     *local = take_address(request->receiver_address, request->ipvn, &asker->local);
     remote->port = request->sender_port;
+    if (sessions->config->nat) { /* to be learnt */
+        *remote = asker->peer;
+        remote->port = 0;
+    }
     if (remote->family != request->ipvn || local->family != request->ipvn) {
         *refusal = TWD_REFUSE_FAMILY;
         return false;
@@ -192,16 +215,31 @@ static bool is_full(unsigned count, unsigned limit)
     return limit != 0 && count >= limit;
 }
 
-static bool is_within_limits(const struct twd_sessions *sessions, const struct twd_client *client,
+static enum twd_class class_of(const struct twd_asker *asker)
+{
+    const uint32_t keyed = TW_MODE_AUTHENTICATED | TW_MODE_ENCRYPTED | TW_MODE_MIXED;
+    return (asker->mode & keyed) != 0 ? TWD_CLASS_KEYED : TWD_CLASS_OPEN;
+}
+
+static unsigned limit_of(const struct twd_config *config, enum twd_class class)
+{
+    return class == TWD_CLASS_KEYED ? config->max_sessions_authenticated : config->max_sessions;
+}
+
+/* RFC 4656 section 6.5. A limit is never 0, so none is such that it could never be granted, which
+ * Accept 4 would say. */
+static bool is_within_limits(const struct twd_sessions *sessions, const struct twd_asker *asker,
                              enum twd_refusal *refusal)
 {
     const struct twd_config *config = sessions->config;
-    if (is_full(client->sessions, config->max_sessions_per_client)) {
+    const enum twd_class class = class_of(asker);
+    if (is_full(asker->client->sessions, config->max_sessions_per_client)) {
         *refusal = TWD_REFUSE_CLIENT_SESSIONS;
         return false;
     }
-    if (is_full(sessions->active, config->max_sessions)) {
-        *refusal = TWD_REFUSE_SESSIONS;
+    if (is_full(sessions->active[class], limit_of(config, class))) {
+        *refusal =
+            class == TWD_CLASS_KEYED ? TWD_REFUSE_SESSIONS_AUTHENTICATED : TWD_REFUSE_SESSIONS;
         return false;
     }
     return true;
@@ -220,11 +258,11 @@ static void log_end(const struct twd_session *session)
 static void leave(struct twd_sessions *sessions, struct twd_session *session)
 {
     if (session->state == TWD_SESSION_LINGERING) {
-        g_queue_unlink(&session->client->lingering, &session->link);
-        g_queue_unlink(&sessions->lingering, &session->lingering_link);
+        g_queue_unlink(&session->client->lingering[session->class], &session->link);
+        g_queue_unlink(&sessions->lingering[session->class], &session->lingering_link);
     } else {
         session->client->sessions--;
-        sessions->active--;
+        sessions->active[session->class]--;
     }
 }
 
@@ -234,6 +272,9 @@ static void finish(struct twd_sessions *sessions, struct twd_session *session)
     g_hash_table_remove(sessions->by_key, &session->flow.key);
     session->state = TWD_SESSION_ENDED;
     session->owner = NULL;
+    if (session->opened != NULL)
+        twd_plane_close(session->opened);
+    session->opened = NULL;
     if (session->was_started)
         sessions->ended++;
 }
@@ -244,18 +285,19 @@ void twd_sessions_end(struct twd_sessions *sessions, struct twd_session *session
     twd_worker_order(session->worker, TWD_ORDER_REMOVE, &session->flow);
 }
 
-/* Makes room among the lingering for what this client stops next: at its own expense if it can,
- * else at that of the session that has lingered longest. Clients without number, each with its one
- * session, must not have one place each. */
-static void limit_lingering(struct twd_sessions *sessions, struct twd_client *client)
+/* Makes room among the lingering of a class for what this client stops next: at its own expense if
+ * it can, else at that of the session that has lingered longest. Clients without number, each with
+ * its one session, must not have one place each. */
+static void limit_lingering(struct twd_sessions *sessions, struct twd_client *client,
+                            enum twd_class class)
 {
     const struct twd_config *config = sessions->config;
-    const bool full = is_full(client->lingering.length, config->max_sessions_per_client) ||
-                      is_full(sessions->lingering.length, config->max_sessions);
-    if (!full)
-        return;
-    GQueue *from = client->lingering.length > 0 ? &client->lingering : &sessions->lingering;
-    twd_sessions_end(sessions, g_queue_peek_head(from));
+    GQueue *own = &client->lingering[class];
+    GQueue *all = &sessions->lingering[class];
+    const bool full = is_full(own->length, config->max_sessions_per_client) ||
+                      is_full(all->length, limit_of(config, class));
+    if (full)
+        twd_sessions_end(sessions, g_queue_peek_head(own->length > 0 ? own : all));
 }
 
 void twd_sessions_stop(struct twd_sessions *sessions, struct twd_session *session)
@@ -267,12 +309,12 @@ void twd_sessions_stop(struct twd_sessions *sessions, struct twd_session *sessio
         return;
     }
     leave(sessions, session);
-    limit_lingering(sessions, session->client);
+    limit_lingering(sessions, session->client, session->class);
     session->state = TWD_SESSION_LINGERING;
     session->owner = NULL;
     session->link = session->lingering_link = (GList){.data = session};
-    g_queue_push_tail_link(&session->client->lingering, &session->link);
-    g_queue_push_tail_link(&sessions->lingering, &session->lingering_link);
+    g_queue_push_tail_link(&session->client->lingering[session->class], &session->link);
+    g_queue_push_tail_link(&sessions->lingering[session->class], &session->lingering_link);
     twd_worker_order(session->worker, TWD_ORDER_STOP, &session->flow);
 }
 
@@ -290,29 +332,79 @@ static bool is_free(struct twd_sessions *sessions, const struct twd_flow_key *ke
     return true;
 }
 
+/* NULL when the mode protects no test packets. */
+static struct tw_protection *make_protection(const struct twd_asker *asker,
+                                             const uint8_t sid[TW_SID_SIZE])
+{
+    struct tw_keys keys;
+    if (asker->server == NULL || !tw_server_session_keys(asker->server, sid, &keys))
+        return NULL;
+    struct tw_protection *protection = g_new(struct tw_protection, 1);
+    tw_protection_init(protection, asker->mode, &keys);
+    explicit_bzero(&keys, sizeof(keys));
+    return protection;
+}
+
+static int tai_offset_s(const struct twd_sessions *sessions)
+{
+    const int wanted = sessions->config->tai_offset_s;
+    return wanted == TWD_TAI_AUTO ? sessions->clock.quality.tai_utc_s : wanted;
+}
+
+/* The SID comes first: secured modes derive their test keys from it. */
 static struct twd_session *make_session(struct twd_sessions *sessions,
                                         const struct tw_request *request,
                                         const struct twd_asker *asker,
                                         const struct twd_flow_key *key)
 {
     const struct twd_config *config = sessions->config;
+    struct twd_session *session = g_new0(struct twd_session, 1);
+    make_sid(sessions, &asker->local, session->sid);
+    print_sid(session->sid, session->sid_text);
+    session->protection = make_protection(asker, session->sid);
     const struct tw_reflector_config reflector = {
         .modes = asker->mode,
         .padding = config->padding,
         .refwait_ns = config->session_timeout_ns,
         .timeout_ns = tw_interval_to_ns(request->timeout),
         .max_rate = config->max_packet_rate,
+        .tai_utc_s = tai_offset_s(sessions),
+        .strict = config->strict_error_estimate,
+        .padding_length = request->padding_length,
+        .reflect_length = request->reflect_length,
+        .protection = session->protection,
     };
-    struct twd_session *session = g_new0(struct twd_session, 1);
     session->flow.key = *key;
     session->flow.tos = (uint8_t)(tw_type_p_to_dscp(request->type_p) << 2);
     tw_reflector_init(&session->flow.reflector, &reflector);
     session->port = key->local.port;
     session->owner = asker->owner;
+    session->class = class_of(asker);
     session->client = twd_clients_hold(sessions->clients, &asker->client->address);
-    make_sid(sessions, &asker->local, session->sid);
-    print_sid(session->sid, session->sid_text);
     return session;
+}
+
+/* Where packets for the session come in. */
+struct place {
+    struct tw_address local; /* with the port */
+    unsigned group;          /* of shared test ports */
+    struct twd_port *opened; /* NULL: comes by the group */
+};
+
+/* A requested port that is not a shared one is opened if the range has it, and replaced by another
+ * of the range if it is busy, else by the shared one (conformance SRV-31). */
+static bool find_port(const struct twd_sessions *sessions, uint16_t wanted, struct place *place)
+{
+    const struct twd_config *config = sessions->config;
+    const struct twd_port_range *range = &config->test_port_range;
+    const bool in_range = wanted != 0 && wanted >= range->first && wanted <= range->last;
+    if (!config->nat && (!in_range || wanted == place->local.port))
+        return true;
+    place->opened = twd_plane_open(sessions->plane, place->group, range, wanted, config->nat);
+    if (place->opened == NULL)
+        return !config->nat;
+    place->local.port = place->opened->bound.address.port;
+    return true;
 }
 
 struct twd_session *twd_sessions_request(struct twd_sessions *sessions,
@@ -320,29 +412,36 @@ struct twd_session *twd_sessions_request(struct twd_sessions *sessions,
                                          const struct twd_asker *asker, enum twd_refusal *refusal)
 {
     struct tw_address remote;
-    struct tw_address local;
-    if (!find_addresses(sessions, request, asker, &remote, &local, refusal))
+    struct place place = {.opened = NULL};
+    if (!find_addresses(sessions, request, asker, &remote, &place.local, refusal))
         return NULL;
-    unsigned group = 0;
-    local.port =
-        twd_plane_find(sessions->plane, &local, asker->device, request->receiver_port, &group);
-    if (local.port == 0) {
+    place.local.port = twd_plane_find(sessions->plane, &place.local, asker->device,
+                                      request->receiver_port, &place.group);
+    if (place.local.port == 0) {
         *refusal = TWD_REFUSE_RECEIVER_ADDRESS;
         return NULL;
     }
-    if (!is_within_limits(sessions, asker->client, refusal))
+    if (!is_within_limits(sessions, asker, refusal))
         return NULL;
+    if (!find_port(sessions, request->receiver_port, &place)) {
+        *refusal = TWD_REFUSE_PORTS;
+        return NULL;
+    }
     struct twd_flow_key key;
-    twd_plane_key(sessions->plane, &remote, &local, &key);
+    twd_plane_key(sessions->plane, &remote, &place.local, &key);
     if (!is_free(sessions, &key, asker->client)) {
+        if (place.opened != NULL)
+            twd_plane_close(place.opened);
         *refusal = TWD_REFUSE_DUPLICATE;
         return NULL;
     }
 
     struct twd_session *session = make_session(sessions, request, asker, &key);
-    session->worker = twd_plane_owner(sessions->plane, group, &remote);
+    session->opened = place.opened;
+    session->worker = place.opened != NULL ? place.opened->worker
+                                           : twd_plane_owner(sessions->plane, place.group, &remote);
     session->client->sessions++;
-    sessions->active++;
+    sessions->active[session->class]++;
     g_hash_table_add(sessions->by_key, &session->flow.key);
     g_hash_table_add(sessions->all, session);
     twd_worker_order(session->worker, TWD_ORDER_ADD, &session->flow);
@@ -396,6 +495,7 @@ void twd_sessions_report(void *user, enum twd_order order, struct twd_flow *flow
         return;
     case TWD_ORDER_STOP:
     case TWD_ORDER_REMOVE:
+    case TWD_ORDER_FORGET:
     case TWD_ORDER_TUNE:
     case TWD_ORDER_PING:
     case TWD_ORDER_QUIT:

@@ -4,7 +4,12 @@
  * Timeout after that (it lingers). Accepted and started sessions count against the limits;
  * lingering ones are bounded by the same numbers, but apart, so that who stops a session may ask
  * for the next at once: when there are too many the client's oldest one ends early, or the oldest
- * of all when the client has none. Main thread only. */
+ * of all when the client has none. Clients with a key have a limit in all of their own.
+ *
+ * Behind NAT (the key `nat`) a request tells neither the address nor the port that test packets
+ * come from: the address is the control peer's, and the port is learnt from the first packet that
+ * is answered. Nothing else tells such sessions apart, so each has a receiver port to itself. Main
+ * thread only. */
 #ifndef TWD_SESSIONS_H
 #define TWD_SESSIONS_H
 
@@ -12,6 +17,7 @@
 #include <net/if.h>
 #include <stdbool.h>
 
+#include "lib/server.h"
 #include "reflector/clients.h"
 #include "reflector/config.h"
 #include "reflector/plane.h"
@@ -30,9 +36,12 @@ enum twd_session_state {
 };
 
 struct twd_session {
-    struct twd_flow flow; /* the worker's, but for the key */
+    struct twd_flow flow;             /* the worker's, but for the key */
+    struct tw_protection *protection; /* of its packets: the worker's as well; NULL: none */
     enum twd_session_state state;
+    enum twd_class class;
     struct twd_worker *worker;
+    struct twd_port *opened;   /* for it, and others perhaps; NULL: comes by a shared test port */
     struct twd_client *client; /* whose request it was */
     void *owner;               /* the connection; NULL once that is done with it */
     GList link;                /* the owner's; then in the client's lingering ones */
@@ -45,9 +54,10 @@ struct twd_session {
 
 /* What a request says beyond its own octets. */
 struct twd_asker {
-    struct tw_address peer, local; /* of the control connection */
-    char device[IF_NAMESIZE];      /* that its listener is bound to; empty: none */
-    uint32_t mode;                 /* chosen at set-up */
+    struct tw_address peer, local;  /* of the control connection */
+    char device[IF_NAMESIZE];       /* that its listener is bound to; empty: none */
+    uint32_t mode;                  /* chosen at set-up */
+    const struct tw_server *server; /* whose keys protect its test packets; NULL: no keys */
     struct twd_client *client;
     void *owner;
 };

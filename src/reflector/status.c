@@ -35,12 +35,27 @@ static json_t *print_refused(const struct twd_service *service)
     return refused;
 }
 
+/* What a client can show; the other quirks are those of servers and reflectors. */
+#define CLIENT_QUIRKS                                                                              \
+    (TW_QUIRK_UNKNOWN_MODES | TW_QUIRK_MBZ | TW_QUIRK_ZERO_STOP | TW_QUIRK_TYPE_P_TOS |            \
+     TW_QUIRK_REQUEST_SID | TW_QUIRK_REQUEST_PACKETS)
+
+static json_t *print_quirks(const struct twd_service *service)
+{
+    json_t *quirks = json_object();
+    for (unsigned bit = 0; bit < TW_QUIRK_COUNT; bit++)
+        if ((CLIENT_QUIRKS & 1 << bit) != 0)
+            set(quirks, tw_quirk_name(bit), service->quirks[bit]);
+    return quirks;
+}
+
 static json_t *print_control(const struct twd_service *service)
 {
     json_t *control = json_object();
     set(control, "connections", service->connections.length);
     set(control, "accepted", service->accepted);
     json_object_set_new(control, "refused", print_refused(service));
+    json_object_set_new(control, "quirks", print_quirks(service));
     return control;
 }
 

@@ -6,6 +6,7 @@
 
 #include "lib/sys/socket.h"
 #include "lib/time.h"
+#include "lib/wire.h"
 #include "reflector/error.h"
 
 static const struct {
@@ -172,6 +173,34 @@ void twd_value_print_listen(const struct twd_listen *listen, GString *out)
         g_string_append_printf(out, "%%%s", listen->device);
 }
 
+bool twd_value_port_range(const char *text, struct twd_port_range *out, GError **error)
+{
+    if (text[0] == '\0') {
+        *out = (struct twd_port_range){.first = 0};
+        return true;
+    }
+    const char *dash = strchr(text, '-');
+    g_autofree char *low = dash == NULL ? g_strdup(text) : g_strndup(text, (gsize)(dash - text));
+    guint64 first;
+    guint64 last;
+    const bool good = dash != NULL &&
+                      g_ascii_string_to_unsigned(low, 10, 1, UINT16_MAX, &first, NULL) &&
+                      g_ascii_string_to_unsigned(dash + 1, 10, first, UINT16_MAX, &last, NULL);
+    if (!good)
+        return twd_fail(error, TWD_EXIT_CONFIG,
+                        "\"%s\" is not a range of ports; give the first and the last, such as "
+                        "20000-20999, or leave it empty for none",
+                        text);
+    *out = (struct twd_port_range){.first = (uint16_t)first, .last = (uint16_t)last};
+    return true;
+}
+
+void twd_value_print_port_range(const struct twd_port_range *range, GString *out)
+{
+    if (range->first != 0)
+        g_string_append_printf(out, "%u-%u", range->first, range->last);
+}
+
 bool twd_value_prefix(const char *text, struct twd_prefix *out, GError **error)
 {
     const char *slash = strchr(text, '/');
@@ -199,4 +228,102 @@ void twd_value_print_prefix(const struct twd_prefix *prefix, GString *out)
     char text[TW_ADDRESS_TEXT];
     g_string_append_printf(out, "%s/%u", tw_address_format(&prefix->address, false, text),
                            prefix->bits);
+}
+
+/* A word that stands for bits of Modes. */
+struct word {
+    const char *name;
+    uint32_t bit;
+};
+
+static const struct word security_modes[] = {
+    {"unauthenticated", TW_MODE_UNAUTHENTICATED},
+    {"mixed", TW_MODE_MIXED},
+    {"authenticated", TW_MODE_AUTHENTICATED},
+    {"encrypted", TW_MODE_ENCRYPTED},
+};
+
+static const struct word feature_words[] = {
+    {"session-control", TW_MODE_SESSION_CONTROL},
+    {"reflect-octets", TW_MODE_REFLECT_OCTETS},
+    {"symmetrical", TW_MODE_SYMMETRICAL},
+    {"dscp", TW_MODE_DSCP_ECN},
+    {"ptp", TW_MODE_PTP},
+};
+
+#define ALL_FEATURES                                                                               \
+    (TW_MODE_SESSION_CONTROL | TW_MODE_REFLECT_OCTETS | TW_MODE_SYMMETRICAL | TW_MODE_DSCP_ECN |   \
+     TW_MODE_PTP)
+
+/* The bits of a list of words; on false `stranger` is the part that is none, to be freed. */
+static bool read_words(const char *text, const struct word *words, size_t count, uint32_t *bits,
+                       char **stranger)
+{
+    g_auto(GStrv) names = g_strsplit(text, ",", -1);
+    *bits = 0;
+    for (char **name = names; *name != NULL; name++) {
+        g_strstrip(*name);
+        size_t i = 0;
+        while (i < count && strcmp(*name, words[i].name) != 0)
+            i++;
+        if (i == count) {
+            *stranger = g_strdup(*name);
+            return false;
+        }
+        *bits |= words[i].bit;
+    }
+    if (names[0] != NULL)
+        return true;
+    *stranger = g_strdup("");
+    return false;
+}
+
+static void print_words(uint32_t bits, const struct word *words, size_t count, GString *out)
+{
+    const char *between = "";
+    for (size_t i = 0; i < count; i++) {
+        if ((bits & words[i].bit) == 0)
+            continue;
+        g_string_append_printf(out, "%s%s", between, words[i].name);
+        between = ", ";
+    }
+}
+
+bool twd_value_modes(const char *text, uint32_t *out, GError **error)
+{
+    g_autofree char *stranger = NULL;
+    if (read_words(text, security_modes, G_N_ELEMENTS(security_modes), out, &stranger))
+        return true;
+    return twd_fail(error, TWD_EXIT_CONFIG,
+                    "\"%s\" is not a mode; give unauthenticated, mixed, authenticated, encrypted, "
+                    "or several of them with commas between",
+                    stranger);
+}
+
+void twd_value_print_modes(uint32_t modes, GString *out)
+{
+    print_words(modes, security_modes, G_N_ELEMENTS(security_modes), out);
+}
+
+bool twd_value_features(const char *text, uint32_t *out, GError **error)
+{
+    if (strcmp(text, "all") == 0 || strcmp(text, "none") == 0) {
+        *out = text[0] == 'a' ? ALL_FEATURES : 0;
+        return true;
+    }
+    g_autofree char *stranger = NULL;
+    if (read_words(text, feature_words, G_N_ELEMENTS(feature_words), out, &stranger))
+        return true;
+    return twd_fail(error, TWD_EXIT_CONFIG,
+                    "\"%s\" is not a feature; give all, none, or some of session-control, "
+                    "reflect-octets, symmetrical, dscp and ptp with commas between",
+                    stranger);
+}
+
+void twd_value_print_features(uint32_t features, GString *out)
+{
+    if (features == 0 || features == ALL_FEATURES)
+        g_string_append(out, features == 0 ? "none" : "all");
+    else
+        print_words(features, feature_words, G_N_ELEMENTS(feature_words), out);
 }

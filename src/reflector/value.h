@@ -25,6 +25,11 @@ struct twd_prefix {
     unsigned bits;
 };
 
+/* Ports from `first` to `last`; both 0: none. */
+struct twd_port_range {
+    uint16_t first, last;
+};
+
 /* A whole number from `min` to `max`. */
 bool twd_value_number(const char *text, uint64_t min, uint64_t max, uint64_t *out, GError **error);
 
@@ -41,8 +46,20 @@ bool twd_value_boolean(const char *text, bool *out, GError **error);
 bool twd_value_listen(const char *text, struct twd_listen *out, GError **error);
 void twd_value_print_listen(const struct twd_listen *listen, GString *out);
 
+/* "20000-20999", or nothing for none. */
+bool twd_value_port_range(const char *text, struct twd_port_range *out, GError **error);
+void twd_value_print_port_range(const struct twd_port_range *range, GString *out);
+
 /* "192.0.2.0/24", "2001:db8::/32", or an address alone. */
 bool twd_value_prefix(const char *text, struct twd_prefix *out, GError **error);
 void twd_value_print_prefix(const struct twd_prefix *prefix, GString *out);
+
+/* "unauthenticated, encrypted": security bits of Modes, at least one. */
+bool twd_value_modes(const char *text, uint32_t *out, GError **error);
+void twd_value_print_modes(uint32_t modes, GString *out);
+
+/* "all", "none", or "session-control, dscp": feature bits of Modes. */
+bool twd_value_features(const char *text, uint32_t *out, GError **error);
+void twd_value_print_features(uint32_t features, GString *out);
 
 #endif

@@ -1,7 +1,9 @@
 /* The loop of a test-plane thread; see worker.h.
  *
- * A batch is received, all replies are prepared, and only then each is stamped, just before the
- * kernel takes them together: T3 is as late as one system call for up to 32 packets allows. */
+ * Packets come in batches, replies leave one by one, each stamped just before the kernel takes it:
+ * nothing comes after T3 but the sealing of that reply and one system call. Sent together, the last
+ * of 32 replies would say that it left 30 us earlier than it did, or 120 us on some paths; what the
+ * system calls cost is small beside what the kernel does for each packet anyway. */
 #include "reflector/worker.h"
 
 #include <errno.h>
@@ -37,11 +39,13 @@ struct twd_worker {
     int epoll;
     struct twd_mailbox orders;
     struct twd_mailbox *reports;
-    GHashTable *flows; /* by &flow->key, which is in the flow */
+    struct twd_message *forgetting; /* orders whose sockets may still be at hand */
+    GHashTable *flows;              /* by &flow->match, which is in the flow */
+    unsigned learning;              /* of them, without the sender's port yet */
     struct twd_timers timers;
     struct tw_clock clock;
     struct tw_random random;
-    struct tw_udp_batch *in, *out;
+    struct tw_udp_batch *in, *out; /* of `out` only the first is used */
     bool quit;
     bool started;
     pthread_t thread;
@@ -94,13 +98,20 @@ static uint64_t get(const _Atomic uint64_t *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
+static bool is_learning(const struct twd_flow *flow)
+{
+    return flow->match.remote.port == 0;
+}
+
 /* From here on no packet finds the flow; it waits for its release. */
 static void end_flow(struct twd_worker *worker, struct twd_flow *flow)
 {
     if (flow->gone)
         return;
     flow->gone = true;
-    g_hash_table_remove(worker->flows, &flow->key);
+    g_hash_table_remove(worker->flows, &flow->match);
+    if (is_learning(flow))
+        worker->learning--;
     twd_timers_disarm(&worker->timers, &flow->timer);
     flow->ended = (struct twd_letter){.order = TWD_ORDER_ENDED, .flow = flow};
     twd_mailbox_post(worker->reports, &flow->ended.message);
@@ -128,8 +139,11 @@ static void add_flow(struct twd_worker *worker, struct twd_flow *flow)
 {
     flow->gone = false;
     flow->timer = (struct twd_timer){.expire = expire_flow, .owner = worker};
-    const gboolean fresh = g_hash_table_add(worker->flows, flow);
+    flow->match = flow->key;
+    const gboolean fresh = g_hash_table_insert(worker->flows, &flow->match, flow);
     g_assert(fresh); /* the main thread keeps 4-tuples apart */
+    if (is_learning(flow))
+        worker->learning++;
 }
 
 static void report(struct twd_worker *worker, struct twd_letter *letter)
@@ -166,6 +180,10 @@ static void obey(struct twd_worker *worker, struct twd_letter *letter)
     case TWD_ORDER_PING:
         report(worker, letter);
         return;
+    case TWD_ORDER_FORGET:
+        letter->message.next = worker->forgetting;
+        worker->forgetting = &letter->message;
+        return;
     case TWD_ORDER_TUNE:
         worker->clock.error_floor_ns = letter->error_floor_ns;
         break;
@@ -190,9 +208,25 @@ static void take_orders(struct twd_worker *worker)
 
 static struct twd_flow *find_flow(const struct twd_worker *worker, const struct tw_datagram *in)
 {
+    if (in->remote.port == 0) /* nobody can be answered there */
+        return NULL;
     struct twd_flow_key key;
     twd_flow_key_init(&key, &in->remote, &in->local, worker->secret);
+    struct twd_flow *flow = g_hash_table_lookup(worker->flows, &key);
+    if (flow != NULL || worker->learning == 0)
+        return flow;
+    struct tw_address host = in->remote;
+    host.port = 0;
+    twd_flow_key_init(&key, &host, &in->local, worker->secret);
     return g_hash_table_lookup(worker->flows, &key);
+}
+
+static void learn(struct twd_worker *worker, struct twd_flow *flow, const struct tw_address *remote)
+{
+    g_hash_table_remove(worker->flows, &flow->match);
+    twd_flow_key_init(&flow->match, remote, &flow->key.local, worker->secret);
+    g_hash_table_insert(worker->flows, &flow->match, flow);
+    worker->learning--;
 }
 
 /* Writes the reply but for its stamp; NULL when there is to be none, which is counted. */
@@ -211,6 +245,8 @@ static struct twd_flow *prepare_reply(struct twd_worker *worker, const struct tw
         add(&worker->counts.verdicts[verdict], 1);
         return NULL;
     }
+    if (is_learning(flow)) /* only now: what is not answered is not to be trusted either */
+        learn(worker, flow, &in->remote);
     out->remote = in->remote;
     out->local = in->local; /* REF-8: from the address that the packet was sent to */
     out->interface = in->local.scope != 0 ? in->interface : 0;
@@ -218,59 +254,45 @@ static struct twd_flow *prepare_reply(struct twd_worker *worker, const struct tw
     return flow;
 }
 
-/* Sends n replies; the kernel stops at one that it does not take, and the rest goes on behind it.
- */
-static void send_replies(struct twd_worker *worker, struct tw_udp *udp, unsigned n)
+static void send_reply(struct twd_worker *worker, struct tw_udp *udp)
 {
-    unsigned first = 0;
-    while (first < n) {
-        const int taken = tw_udp_send_from(udp, worker->out, first, n - first);
-        const unsigned sent = taken > 0 ? (unsigned)taken : 0;
-        for (unsigned i = first; i < first + sent; i++)
-            add(&worker->counts.bytes, tw_udp_batch_at(worker->out, i)->length);
-        add(&worker->counts.reflected, sent);
-        first += sent;
-        if (taken <= 0) {
-            add(&worker->counts.drops[TWD_DROP_SEND_FAILED], 1);
-            first++;
-        }
+    if (tw_udp_send(udp, worker->out, 1) != 1) {
+        add(&worker->counts.drops[TWD_DROP_SEND_FAILED], 1);
+        return;
     }
+    add(&worker->counts.bytes, tw_udp_batch_at(worker->out, 0)->length);
+    add(&worker->counts.reflected, 1);
 }
 
-static void reflect_batch(struct twd_worker *worker, struct tw_udp *udp, unsigned n)
+static void reflect(struct twd_worker *worker, struct tw_udp *udp, const struct tw_datagram *in)
 {
-    struct twd_flow *flows[TW_UDP_BATCH];
-    unsigned replies = 0;
-    struct tw_reading reading = {.error = 0};
-    for (unsigned i = 0; i < n; i++) {
-        const struct tw_datagram *in = tw_udp_batch_at(worker->in, i);
-        flows[replies] = prepare_reply(worker, in, tw_udp_batch_at(worker->out, replies));
-        reading = in->arrival.read; /* the same for the whole batch */
-        if (flows[replies] != NULL)
-            replies++;
-    }
-    for (unsigned i = 0; i < replies; i++) {
-        const struct tw_reading departure = tw_clock_departure(&worker->clock, &reading);
-        tw_reflector_stamp(&flows[i]->reflector, tw_udp_batch_at(worker->out, i)->data, &departure);
-    }
-    send_replies(worker, udp, replies);
+    struct tw_datagram *out = tw_udp_batch_at(worker->out, 0);
+    struct twd_flow *flow = prepare_reply(worker, in, out);
+    if (flow == NULL)
+        return;
+    const struct tw_reading departure = tw_clock_departure(&worker->clock, &in->arrival.read);
+    tw_reflector_stamp(&flow->reflector, out->data, &departure);
+    send_reply(worker, udp);
 }
 
+/* Orders that were given before a packet was sent are obeyed before it is answered: whoever was
+ * told that a session is over finds it so. */
 static void serve(struct twd_worker *worker, struct tw_udp *udp)
 {
     for (int turn = 0; turn < BATCHES_PER_TURN; turn++) {
+        const uint64_t drops_before = udp->kernel_drops;
         const int n = tw_udp_receive(udp, worker->in, &worker->clock);
         if (n <= 0) /* an error of the socket was cleared by asking */
             return;
+        if (!twd_mailbox_is_empty(&worker->orders))
+            take_orders(worker);
+        add(&worker->counts.kernel_drops, udp->kernel_drops - drops_before);
         add(&worker->counts.received, (unsigned)n);
-        reflect_batch(worker, udp, (unsigned)n);
+        for (unsigned i = 0; i < (unsigned)n; i++)
+            reflect(worker, udp, tw_udp_batch_at(worker->in, i));
         if (n < TW_UDP_BATCH)
             break;
     }
-    uint64_t kernel_drops = 0;
-    for (unsigned i = 0; i < worker->count; i++)
-        kernel_drops += worker->sockets[i].kernel_drops;
-    atomic_store_explicit(&worker->counts.kernel_drops, kernel_drops, memory_order_relaxed);
 }
 
 /* Milliseconds until the earliest deadline, rounded up so that it has come; -1: none. */
@@ -285,6 +307,17 @@ static int wait_ms(const struct twd_worker *worker)
     return (int)MIN(left_ns / TW_NS_PER_MS + 1, INT64_C(3600000));
 }
 
+/* Behind the sockets that were ready: nothing of those to be forgotten is at hand any more. */
+static void forget_sockets(struct twd_worker *worker)
+{
+    struct twd_message *next;
+    for (struct twd_message *message = worker->forgetting; message != NULL; message = next) {
+        next = message->next;
+        report(worker, (struct twd_letter *)message);
+    }
+    worker->forgetting = NULL;
+}
+
 static void *run(void *argument)
 {
     struct twd_worker *worker = argument;
@@ -297,6 +330,7 @@ static void *run(void *argument)
             else
                 serve(worker, events[i].data.ptr);
         }
+        forget_sockets(worker);
         if (worker->timers.heap->len > 0)
             twd_timers_run(&worker->timers, tw_clock_mono());
     }
@@ -404,6 +438,19 @@ static void send_order(struct twd_worker *worker, struct twd_letter order)
 void twd_worker_order(struct twd_worker *worker, enum twd_order order, struct twd_flow *flow)
 {
     send_order(worker, (struct twd_letter){.order = order, .flow = flow});
+}
+
+/* The kernel keeps the threads apart here; the worker has a socket at hand only from a wait until
+ * what was ready then has been served. */
+int twd_worker_watch(struct twd_worker *worker, struct tw_udp *udp)
+{
+    return watch(worker, udp->fd, udp);
+}
+
+void twd_worker_unwatch(struct twd_worker *worker, struct tw_udp *udp)
+{
+    (void)epoll_ctl(worker->epoll, EPOLL_CTL_DEL, udp->fd, NULL);
+    send_order(worker, (struct twd_letter){.order = TWD_ORDER_FORGET, .socket = udp});
 }
 
 void twd_worker_tune(struct twd_worker *worker, int64_t error_floor_ns)

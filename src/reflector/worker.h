@@ -61,6 +61,7 @@ enum twd_order {
     TWD_ORDER_REMOVE,  /* reports its end at once */
     TWD_ORDER_ENDED,   /* a report only: by stop, removal or REFWAIT; comes once */
     TWD_ORDER_RELEASE, /* after its end; reported: the flow is the main thread's again */
+    TWD_ORDER_FORGET,  /* no flow; reported: the worker has let go of a socket, see unwatch */
     TWD_ORDER_TUNE,    /* no flow: `error_floor_ns` is new */
     TWD_ORDER_PING,    /* no flow: reported, so that a hanging worker is noticed */
     TWD_ORDER_QUIT,    /* no flow: the thread ends, without a report */
@@ -73,11 +74,15 @@ struct twd_letter {
     struct twd_message message; /* first */
     enum twd_order order;
     struct twd_flow *flow;
+    struct tw_udp *socket; /* to forget */
     int64_t error_floor_ns;
 };
 
+/* With remote port 0 in its key a flow has a local port to itself and learns the sender's: the
+ * first packet that it reflects, from any port of the remote address, sets it for good. */
 struct twd_flow {
     struct twd_flow_key key;
+    struct twd_flow_key match; /* what packets find it by: `key`, with the port once learnt */
     struct tw_reflector reflector;
     uint8_t tos; /* of the replies */
     struct twd_timer timer;
@@ -100,6 +105,14 @@ void twd_worker_free(struct twd_worker *worker);
 /* `flow` may be NULL where the order needs none. */
 void twd_worker_order(struct twd_worker *worker, enum twd_order order, struct twd_flow *flow);
 void twd_worker_tune(struct twd_worker *worker, int64_t error_floor_ns);
+
+/* Has the running worker serve one more socket, which stays the caller's but must not be touched
+ * until the worker has let go of it. 0 or -errno. */
+int twd_worker_watch(struct twd_worker *worker, struct tw_udp *udp);
+
+/* No packet of the socket is taken any more once TWD_ORDER_FORGET is reported, which happens for
+ * each call. In between the socket may be watched again. */
+void twd_worker_unwatch(struct twd_worker *worker, struct tw_udp *udp);
 
 /* Adds what this worker counted; from any thread. */
 void twd_worker_count(const struct twd_worker *worker, struct twd_counts *sum);

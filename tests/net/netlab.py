@@ -6,6 +6,8 @@ distribution's. A test that cannot run here exits 77 and says why.
 """
 
 import atexit
+import contextlib
+import ctypes
 import glob
 import json
 import os
@@ -21,6 +23,7 @@ BUILD = os.environ.get("TWAMP_BUILD", os.getcwd())
 SERVER = os.path.join(BUILD, "twamp-server")
 PLUGIN = os.path.join(BUILD, ".libs", "twamp.so")
 COLLECTD = "/usr/sbin/collectd"
+CLONE_NEWNET = 0x40000000
 
 
 def skip(reason):
@@ -52,6 +55,31 @@ def inside(namespace):
     """The beginning of a command that runs in this namespace. Not `ip netns exec` nor `ip -n`: they
     remount /, which fails in a plain chroot."""
     return ("nsenter", f"--net=/run/netns/{namespace}")
+
+
+def setns(path):
+    with open(path, "rb") as file:
+        if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), f"setns: {path}")
+
+
+def enter(namespace):
+    """What this process opens from now on, by threads started from now on too, is in there."""
+    setns(f"/run/netns/{namespace}")
+
+
+@contextlib.contextmanager
+def within(namespace):
+    """What is made here, sockets and processes, is in that namespace for good."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        enter(namespace)
+        try:
+            yield
+        finally:
+            setns(f"/proc/self/fd/{home}")
+    finally:
+        os.close(home)
 
 
 def wait_for(what, condition, seconds=20.0):

@@ -54,12 +54,20 @@ struct sim_server {
     uint64_t mute_after;    /* ... or only so many octets of each connection; 0 = no limit */
     uint64_t close_after;   /* closes after writing so many octets of each connection; 0 = never */
     uint8_t session_accept; /* answer to requests */
-    uint8_t start_accept;   /* answer to starts */
+    uint8_t start_accept;   /* answer to starts, of each session where there are several */
+    uint8_t stop_accept;    /* answer to Stop-N-Sessions */
+    const char *secret;     /* of SIM_KEYID, the only one it knows */
+    uint64_t flip_octet;    /* of each connection: its bits are turned over on the way; 0 = none */
     bool stateless;         /* copies the sender's number into its replies, as some routers do */
     int64_t turnaround_ns;  /* T3 - T2 */
+    bool ptp_utc;           /* its PTP timestamps count from UTC, as if TAI were the same */
     struct tw_server_config config;
     int64_t refwait_ns;
 };
+
+/* What the target is configured with; at first the server has the same. */
+#define SIM_KEYID  "sim"
+#define SIM_SECRET "correct horse battery staple"
 
 struct sim;
 
@@ -97,12 +105,16 @@ size_t sim_measurements(const struct sim *sim, const struct tw_measurement **mea
 struct sim_counts {
     unsigned connections; /* TCP connections opened */
     unsigned sessions;    /* sessions accepted by the server */
-    unsigned stops;       /* Stop-Sessions that reached the server */
+    unsigned stops;       /* Stop-Sessions that reached the server, and sessions of Stop-N */
+    unsigned keys;        /* derived for the client */
     unsigned closes;      /* connections that the Server machine closed */
     unsigned resolutions;
-    uint64_t test_packets;  /* that left the sender */
-    uint64_t replies;       /* that left the reflector */
-    unsigned live_sessions; /* at the server now */
+    uint64_t test_packets;          /* that left the sender */
+    uint64_t replies;               /* that left the reflector */
+    uint64_t bad_packets;           /* that came to it and were not authentic */
+    size_t packet_size, reply_size; /* octets of the newest */
+    uint16_t reflect_length;        /* asked for by the newest session (RFC 6038) */
+    unsigned live_sessions;         /* at the server now */
     int64_t last_close_reason;
 };
 struct sim_counts sim_counts(const struct sim *sim);

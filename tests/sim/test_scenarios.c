@@ -1,101 +1,8 @@
 /* What a target's probe makes of a path and of a server, in virtual time and with the truth known:
  * each scenario turns the knobs of sim.h and holds the measurements against exact values. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "sim/scenario.h"
 
 #include <errno.h>
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "sim/sim.h"
-
-#define MS TW_NS_PER_MS
-#define S  TW_NS_PER_S
-
-/* Ten packets 100 ms apart, lost after 2 s, every 10 s; zero in `change` means these. */
-static struct tw_probe_config plan(void)
-{
-    return (struct tw_probe_config){
-        .interval_ns = 10 * S,
-        .phase_ns = 1 * S,
-        .count = 10,
-        .packet_interval_ns = 100 * MS,
-        .timeout_ns = 2 * S,
-        .connect_ns = 2 * S,
-        .resolve_ns = 60 * S,
-        .control_port = 862,
-        .stateful = true,
-        .client = {.mode = TW_MODE_UNAUTHENTICATED, .step_ns = 2 * S},
-        .sender = {.padding_length = 27, .wait_ns = 2 * S},
-    };
-}
-
-/* Interval i of plan() begins at 1 s + 10 s * i and its result is final long before this. */
-static int64_t after_interval(unsigned i)
-{
-    return 10 * S * ((int64_t)i + 1) + S - MS;
-}
-
-static struct sim *new_world(void)
-{
-    struct tw_probe_config config = plan();
-    return sim_new(&config, 1);
-}
-
-static const struct tw_measurement *result(const struct sim *sim, size_t i)
-{
-    const struct tw_measurement *all;
-    size_t n = sim_measurements(sim, &all);
-    assert_true(i < n);
-    return &all[i];
-}
-
-static size_t results(const struct sim *sim)
-{
-    const struct tw_measurement *all;
-    return sim_measurements(sim, &all);
-}
-
-static const struct tw_measurement *last_result(const struct sim *sim)
-{
-    return result(sim, results(sim) - 1);
-}
-
-static void assert_near(double value, double truth, double tolerance)
-{
-    if (!(fabs(value - truth) <= tolerance))
-        fail_msg("%.3f is not within %.3f of %.3f", value, tolerance, truth);
-}
-
-/* A timestamp of the wire resolves a quarter of a nanosecond; four of them make a round trip. */
-enum { WIRE_NS = 2 };
-
-static void assert_clean(const struct tw_measurement *m)
-{
-    assert_int_equal(m->state, TW_MEASUREMENT_OK);
-    assert_true(m->session);
-    assert_int_equal(m->summary.sent, 10);
-    assert_int_equal(m->summary.received, 10);
-    assert_int_equal(m->summary.lost, 0);
-    assert_int_equal(m->summary.duplicates, 0);
-    assert_int_equal(m->summary.reordered, 0);
-    assert_int_equal(m->summary.clock_anomalies, 0);
-    assert_near(m->summary.rtt.mean, 2 * MS, WIRE_NS);
-}
-
-static void assert_no_session(const struct tw_measurement *m, enum tw_measurement_state state)
-{
-    assert_int_equal(m->state, state);
-    assert_false(m->session);
-    assert_int_equal(m->summary.sent, 0);
-    assert_true(isnan(m->summary.rtt.mean));
-    assert_true(isnan(m->summary.forward.mean));
-}
 
 static void plain_path_is_measured_exactly(void **state)
 {
@@ -205,45 +112,6 @@ static void era_change_of_2036_goes_unnoticed(void **state)
         assert_near(result(sim, i)->summary.forward.max, 1 * MS, WIRE_NS);
     }
     sim_free(sim);
-}
-
-/* Fates by number: a list ended by UINT64_MAX. */
-struct script {
-    const uint64_t *lost;
-    const uint64_t *doubled;
-    const uint64_t *slow;
-    int64_t extra_ns;
-};
-
-static bool listed(const uint64_t *list, uint64_t n)
-{
-    for (; list != NULL && *list != UINT64_MAX; list++)
-        if (*list == n)
-            return true;
-    return false;
-}
-
-static struct sim_fate follow(void *user, uint64_t n)
-{
-    const struct script *script = user;
-    struct sim_fate fate = {.copies = listed(script->lost, n)      ? 0
-                                      : listed(script->doubled, n) ? 2
-                                                                   : 1};
-    if (listed(script->slow, n))
-        fate.extra_ns = script->extra_ns;
-    return fate;
-}
-
-#define LIST(...)                                                                                  \
-    (const uint64_t[])                                                                             \
-    {                                                                                              \
-        __VA_ARGS__, UINT64_MAX                                                                    \
-    }
-
-static void obey(struct sim_link *link, struct script *script)
-{
-    link->fate = follow;
-    link->user = script;
 }
 
 static void loss_is_told_by_direction(void **state)
@@ -706,8 +574,9 @@ static void random_paths_are_counted_right(void **state)
         /* Copies that arrived = packets answered + duplicates. */
         uint64_t arrived = sim_reverse(sim)->n - sim_reverse(sim)->lost + sim_reverse(sim)->doubled;
         assert_int_equal(summary->received + summary->duplicates, arrived);
-        if (run % 3 == 0 && run / 3 % 3 == 0 && summary->lost_undecided == 0) {
-            /* Without duplication the directions are exact, up to the last reply seen. */
+        if (run % 3 == 0 && run / 3 % 3 == 0 && run % 4 == 0 && summary->lost_undecided == 0) {
+            /* Without duplication and without overtaking on the way there the directions are exact,
+             * up to the last reply seen. */
             assert_int_equal(summary->lost_forward, sim_forward(sim)->lost);
             assert_int_equal(summary->lost_reverse, sim_reverse(sim)->lost);
         }

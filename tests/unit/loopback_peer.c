@@ -11,6 +11,8 @@
 #include <unistd.h>
 
 #include "lib/bytes.h"
+#include "lib/keys.h"
+#include "lib/protection.h"
 #include "lib/reflector.h"
 #include "lib/server.h"
 #include "lib/sys/clock.h"
@@ -23,8 +25,10 @@ enum { CONNECTIONS = 16, TICK_MS = 20 };
 struct connection {
     int fd; /* -1: this place is free */
     struct tw_server server;
+    uint8_t derived[TW_AES_KEY_SIZE]; /* from the passphrase and the salt */
     bool has_session;
     struct tw_address sender; /* of test packets */
+    struct tw_protection protection;
     struct tw_reflector reflector;
 };
 
@@ -34,9 +38,36 @@ struct loopback_peer_inside {
     struct tw_clock clock;
     struct tw_random random;
     struct tw_udp_batch *in, *out;
-    struct tw_server_config config;
+    struct tw_server_config config;   /* with the newest salt */
+    uint8_t derived[TW_AES_KEY_SIZE]; /* from that */
     struct connection connections[CONNECTIONS];
 };
+
+static void change_salt(struct loopback_peer_inside *inside)
+{
+    tw_random_fill(&inside->random, inside->config.salt, sizeof inside->config.salt);
+    tw_derive_key((const uint8_t *)LOOPBACK_PEER_PASSPHRASE, strlen(LOOPBACK_PEER_PASSPHRASE),
+                  inside->config.salt, inside->config.count, inside->derived);
+}
+
+static void answer_key(struct connection *connection, const uint8_t keyid[TW_KEYID_SIZE],
+                       tw_mono now)
+{
+    static const uint8_t known[TW_KEYID_SIZE] = LOOPBACK_PEER_KEYID;
+    if (tw_server_answer_key(&connection->server, connection->derived,
+                             memcmp(keyid, known, sizeof known) == 0, now) != TW_OK)
+        abort();
+}
+
+/* NULL in modes without. */
+static struct tw_protection *protect(struct connection *connection, const uint8_t sid[TW_SID_SIZE])
+{
+    struct tw_keys keys;
+    if (!tw_server_session_keys(&connection->server, sid, &keys))
+        return NULL;
+    tw_protection_init(&connection->protection, connection->server.mode, &keys);
+    return &connection->protection;
+}
 
 static void answer_request(struct loopback_peer *peer, struct connection *connection,
                            const struct tw_request *request, tw_mono now)
@@ -52,6 +83,8 @@ static void answer_request(struct loopback_peer *peer, struct connection *connec
         .modes = connection->server.mode,
         .padding = TW_PADDING_REUSE,
         .timeout_ns = tw_interval_to_ns(request->timeout),
+        .padding_length = request->padding_length,
+        .protection = protect(connection, sid),
     };
     tw_reflector_init(&connection->reflector, &config);
     connection->has_session = true;
@@ -72,6 +105,9 @@ static void serve_events(struct loopback_peer *peer, struct connection *connecti
     struct tw_server_event event;
     while (connection->fd >= 0 && tw_server_next_event(&connection->server, &event)) {
         switch (event.type) {
+        case TW_SERVER_KEY:
+            answer_key(connection, event.keyid, now);
+            break;
         case TW_SERVER_REQUEST:
             answer_request(peer, connection, &event.request, now);
             break;
@@ -91,6 +127,9 @@ static void serve_events(struct loopback_peer *peer, struct connection *connecti
         case TW_SERVER_SET_UP:
         case TW_SERVER_REJECT:
             break;
+        case TW_SERVER_START_N:
+        case TW_SERVER_STOP_N:
+            abort(); /* not offered */
         }
     }
 }
@@ -141,6 +180,9 @@ static void accept_connection(struct loopback_peer *peer, tw_mono now)
             continue;
         connection->fd = fd;
         connection->has_session = false;
+        if (atomic_load(&peer->new_salts))
+            change_salt(inside);
+        memcpy(connection->derived, inside->derived, sizeof connection->derived);
         tw_server_init(&connection->server, &inside->config, &inside->random, now);
         write_out(connection, now);
         return;
@@ -238,7 +280,7 @@ bool loopback_peer_start(struct loopback_peer *peer, const char *host, uint16_t 
         tw_socket_local(inside->listener, &peer->control) != 0)
         abort();
     inside->config = (struct tw_server_config){
-        .modes = TW_MODE_UNAUTHENTICATED,
+        .modes = TW_MODE_SECURITY,
         .count = 1024,
         .servwait_ns = INT64_C(900) * TW_NS_PER_S,
         .stall_ns = INT64_C(60) * TW_NS_PER_S,
@@ -248,6 +290,7 @@ bool loopback_peer_start(struct loopback_peer *peer, const char *host, uint16_t 
         inside->connections[i].fd = -1;
     tw_clock_init(&inside->clock, 0);
     tw_random_init(&inside->random);
+    change_salt(inside);
     peer->inside = inside;
     if (pthread_create(&peer->thread, NULL, run, peer) != 0)
         abort();

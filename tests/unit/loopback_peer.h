@@ -1,6 +1,6 @@
 /* A TWAMP server and reflector on loopback for tests of what drives the sender's side: the core's
  * own machines on one thread, a handful of connections with one session each, and nothing that a
- * real server needs beyond that.
+ * real server needs beyond that. Offers all security modes, and knows one KeyID.
  *
  * Start and stop are the test's; the numbers may be read at any time. */
 #ifndef TW_TESTS_UNIT_LOOPBACK_PEER_H
@@ -13,6 +13,9 @@
 
 #include "lib/address.h"
 
+#define LOOPBACK_PEER_KEYID      "noc"
+#define LOOPBACK_PEER_PASSPHRASE "twamp-kat-secret"
+
 struct loopback_peer {
     struct tw_address control; /* where it listens */
     atomic_uint sessions;      /* requested */
@@ -20,6 +23,7 @@ struct loopback_peer {
     atomic_uint stops;          /* Stop-Sessions with Accept 0 */
     atomic_uint dscp;           /* of the last test packet */
     atomic_uint_least64_t from; /* IPv4 address << 16 | port of the last test packet's sender */
+    atomic_bool new_salts;      /* to be set: each connection gets a salt of its own */
 
     /* private */
     struct loopback_peer_inside *inside;

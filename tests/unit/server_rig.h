@@ -10,12 +10,21 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
+/* Every mode bit there is, but for IKEv2's. */
+#define ALL_MODES UINT32_C(0x37f)
+
 #define START_TIME UINT64_C(0xe8fe6f8040000000)
 #define SERVWAIT   (900 * TW_NS_PER_S)
 #define STALL      (60 * TW_NS_PER_S)
 
+/* A session as its driver knows it; with RFC 5938 each has a state of its own. */
+enum rig_session { RIG_NONE, RIG_ACCEPTED, RIG_STARTED, RIG_STOPPED };
+
+enum { RIG_FIRST_PORT = 30001, RIG_SESSIONS_MAX = 256 };
+
 /* A server, its driver and all that came out of it. Unless `silent`, the driver answers questions
- * at once: with `accept`, and ports from 30001 on. */
+ * at once: with `accept`, ports from RIG_FIRST_PORT on, SIDs by the state of their session, and
+ * with `derived` as the key of any KeyID, which is `known`. */
 struct rig {
     struct tw_server_config config;
     struct tw_random random;
@@ -25,6 +34,10 @@ struct rig {
     bool deaf; /* the client reads nothing */
     enum tw_accept accept;
     uint16_t port;
+    uint8_t derived[TW_AES_KEY_SIZE];
+    bool unknown; /* the KeyID */
+    enum rig_session sessions[RIG_SESSIONS_MAX];
+    struct stream sids; /* all that were asked about, in order */
     struct stream out;
     struct tw_server_event events[256];
     size_t event_count;
@@ -49,7 +62,7 @@ static inline void rig_prepare(struct rig *rig)
     rig->config.max_payload = 9000;
     rig->config.max_timeout_ns = 60 * TW_NS_PER_S;
     rig->now.ns = 1000;
-    rig->port = 30000;
+    rig->port = RIG_FIRST_PORT - 1;
     tw_random_seed(&rig->random, seed);
 }
 
@@ -59,17 +72,73 @@ static inline void fill_sid(uint8_t sid[TW_SID_SIZE], uint16_t port)
     tw_put16(sid, port);
 }
 
+/* The session with that SID, which may be nobody's. */
+static inline enum rig_session *find_session(struct rig *rig, const uint8_t sid[TW_SID_SIZE])
+{
+    uint8_t known[TW_SID_SIZE];
+    const uint16_t port = tw_get16(sid);
+    fill_sid(known, port);
+    if (port < RIG_FIRST_PORT || port > rig->port || memcmp(known, sid, TW_SID_SIZE) != 0)
+        return NULL;
+    return &rig->sessions[port - RIG_FIRST_PORT];
+}
+
+/* Each SID moves on from the state that it must be in, or gets Accept 3. */
+static inline enum tw_result answer_sids(struct rig *rig, const struct tw_server_event *event)
+{
+    const bool start = event->type == TW_SERVER_START_N;
+    const enum rig_session before = start ? RIG_ACCEPTED : RIG_STARTED;
+    uint8_t accepts[TW_SIDS_MAX];
+    for (uint32_t i = 0; i < event->sids.count; i++) {
+        enum rig_session *session = find_session(rig, event->sids.at + (size_t)16 * i);
+        accepts[i] = rig->accept != TW_ACCEPT_OK             ? (uint8_t)rig->accept
+                     : session != NULL && *session == before ? 0
+                                                             : 3;
+        if (accepts[i] == 0)
+            *session = start ? RIG_STARTED : RIG_STOPPED;
+    }
+    return tw_server_answer_sids(&rig->server, accepts, rig->now);
+}
+
+static inline enum tw_result answer_request(struct rig *rig)
+{
+    uint8_t sid[TW_SID_SIZE];
+    fill_sid(sid, ++rig->port);
+    assert_true(rig->port - RIG_FIRST_PORT < RIG_SESSIONS_MAX);
+    if (rig->accept == TW_ACCEPT_OK)
+        rig->sessions[rig->port - RIG_FIRST_PORT] = RIG_ACCEPTED;
+    return tw_server_answer_session(&rig->server, rig->accept, rig->port, sid, rig->now);
+}
+
+static inline enum tw_result give_answer(struct rig *rig, const struct tw_server_event *event)
+{
+    switch (event->type) {
+    case TW_SERVER_KEY:
+        return tw_server_answer_key(&rig->server, rig->derived, !rig->unknown, rig->now);
+    case TW_SERVER_REQUEST:
+        return answer_request(rig);
+    case TW_SERVER_START:
+        return tw_server_answer_start(&rig->server, rig->accept, rig->now);
+    case TW_SERVER_START_N:
+    case TW_SERVER_STOP_N:
+        return answer_sids(rig, event);
+    case TW_SERVER_SET_UP:
+    case TW_SERVER_STOP:
+    case TW_SERVER_REJECT:
+    case TW_SERVER_CLOSE:
+        break;
+    }
+    return TW_OK;
+}
+
+static inline void answer_event(struct rig *rig, const struct tw_server_event *event)
+{
+    assert_int_equal(give_answer(rig, event), TW_OK);
+}
+
 static inline void answer_question(struct rig *rig, enum tw_server_event_type question)
 {
-    enum tw_result result = TW_OK;
-    if (question == TW_SERVER_REQUEST) {
-        uint8_t sid[TW_SID_SIZE];
-        fill_sid(sid, ++rig->port);
-        result = tw_server_answer_session(&rig->server, rig->accept, rig->port, sid, rig->now);
-    } else if (question == TW_SERVER_START) {
-        result = tw_server_answer_start(&rig->server, rig->accept, rig->now);
-    }
-    assert_int_equal(result, TW_OK);
+    answer_event(rig, &(const struct tw_server_event){.type = question});
 }
 
 static inline void take_output(struct rig *rig)
@@ -89,8 +158,10 @@ static inline void take_events(struct rig *rig)
     while (tw_server_next_event(&rig->server, &event)) {
         assert_true(rig->event_count < ARRAY_SIZE(rig->events));
         rig->events[rig->event_count++] = event;
+        if (event.type == TW_SERVER_START_N || event.type == TW_SERVER_STOP_N)
+            stream_append(&rig->sids, event.sids.at, (size_t)16 * event.sids.count);
         if (!rig->silent)
-            answer_question(rig, event.type);
+            answer_event(rig, &event);
     }
 }
 
@@ -139,17 +210,26 @@ static inline size_t room_of(struct rig *rig)
 static inline void forget(struct rig *rig)
 {
     rig->out.n = 0;
+    rig->sids.n = 0;
     rig->event_count = 0;
+}
+
+/* In an unauthenticated mode that is offered, with features. */
+static inline void rig_set_up_mode(struct rig *rig, uint32_t mode)
+{
+    struct stream in = {.n = 0};
+    rig_begin(rig);
+    add_set_up(&in, mode);
+    deliver_all(rig, &in);
+    assert_int_equal(rig->event_count, 1);
+    assert_int_equal(rig->events[0].type, TW_SERVER_SET_UP);
+    assert_int_equal(rig->events[0].mode, mode);
+    forget(rig);
 }
 
 static inline void rig_set_up(struct rig *rig)
 {
-    struct stream in = {.n = 0};
-    rig_begin(rig);
-    add_set_up(&in, 1);
-    deliver_all(rig, &in);
-    assert_int_equal(rig->event_count, 1);
-    forget(rig);
+    rig_set_up_mode(rig, 1);
 }
 
 static inline void rig_idle(struct rig *rig)

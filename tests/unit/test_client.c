@@ -208,7 +208,7 @@ static void every_accept_of_accept_session(void **state)
         assert_int_equal(event->session.server_octets, 0);
         if (accept == 0)
             assert_memory_equal(event->session.sid, answer + 4, 16);
-        assert_int_equal(rig.client.accepted, accept == 0 ? 1 : 0);
+        assert_int_equal(rig.client.sessions.accepted, accept == 0 ? 1 : 0);
         assert_still_works(&rig);
     }
 }

@@ -83,7 +83,9 @@ static void an_empty_file_means_the_documented_defaults(void **state)
     struct twd_config *config = load("");
     assert_int_equal(config->control_port, 862);
     assert_int_equal(config->test_port, 863);
+    assert_int_equal(config->test_port_range.first, 0);
     assert_int_equal(config->max_sessions, 100);
+    assert_int_equal(config->max_sessions_authenticated, 1000);
     assert_int_equal(config->max_sessions_per_client, 50);
     assert_int_equal(config->max_connections, 200);
     assert_int_equal(config->max_connections_per_client, 20);
@@ -93,11 +95,17 @@ static void an_empty_file_means_the_documented_defaults(void **state)
     assert_int_equal(config->max_packet_size, 9000);
     assert_int_equal(config->max_timeout_ns, 60 * S);
     assert_int_equal(config->modes, 1);
+    assert_int_equal(config->features, 16 + 32 + 64 + 256 + 512);
+    assert_string_equal(config->secrets_file, "");
+    assert_int_equal(config->kdf_iterations, 32768);
     assert_int_equal(config->padding, TW_PADDING_REUSE);
     assert_int_equal(config->workers, 0);
     assert_int_equal(config->clock_error_floor_ns, MS);
+    assert_int_equal(config->tai_offset_s, TWD_TAI_AUTO);
     assert_false(config->third_party);
+    assert_false(config->nat);
     assert_false(config->strict_stop);
+    assert_false(config->strict_error_estimate);
     assert_int_equal(config->listen->len, 0);
     assert_int_equal(config->allow->len, 0);
     assert_int_equal(config->deny->len, 0);
@@ -111,7 +119,9 @@ static void every_key_is_read(void **state)
     (void)state;
     struct twd_config *config = load("control_port = 8620\n"
                                      "test_port=0\n"
+                                     "test_port_range = 20000-20999\n"
                                      "max_sessions = 7\n"
+                                     "max_sessions_authenticated = 9\n"
                                      "max_sessions_per_client = 6\n"
                                      "max_connections = 0\n"
                                      "max_connections_per_client = 4\n"
@@ -120,12 +130,18 @@ static void every_key_is_read(void **state)
                                      "max_packet_rate = 0\n"
                                      "max_packet_size = 1472\n"
                                      "max_timeout = 1500ms\n"
-                                     "modes = unauthenticated\n"
+                                     "modes = encrypted, unauthenticated\n"
+                                     "features = dscp, session-control\n"
+                                     "secrets_file = /etc/twamp/secrets\n"
+                                     "kdf_iterations = 4096\n"
                                      "padding = zero\n"
                                      "workers = 3\n"
                                      "clock_error_floor = 250us\n"
                                      "third_party = yes\n"
+                                     "nat = yes\n"
+                                     "tai_offset = 38\n"
                                      "strict_stop = yes\n"
+                                     "strict_error_estimate = yes\n"
                                      "listen = 192.0.2.1%vrf-blue, ::1\n"
                                      "allow = 192.0.2.0/24, 2001:db8::/32\n"
                                      "deny = 192.0.2.66\n"
@@ -133,7 +149,10 @@ static void every_key_is_read(void **state)
                                      "status_socket = /tmp/status\n");
     assert_int_equal(config->control_port, 8620);
     assert_int_equal(config->test_port, 0);
+    assert_int_equal(config->test_port_range.first, 20000);
+    assert_int_equal(config->test_port_range.last, 20999);
     assert_int_equal(config->max_sessions, 7);
+    assert_int_equal(config->max_sessions_authenticated, 9);
     assert_int_equal(config->max_sessions_per_client, 6);
     assert_int_equal(config->max_connections, 0);
     assert_int_equal(config->max_connections_per_client, 4);
@@ -142,11 +161,18 @@ static void every_key_is_read(void **state)
     assert_int_equal(config->max_packet_rate, 0);
     assert_int_equal(config->max_packet_size, 1472);
     assert_int_equal(config->max_timeout_ns, 1500 * MS);
+    assert_int_equal(config->modes, 5);
+    assert_int_equal(config->features, 256 + 16);
+    assert_string_equal(config->secrets_file, "/etc/twamp/secrets");
+    assert_int_equal(config->kdf_iterations, 4096);
     assert_int_equal(config->padding, TW_PADDING_ZERO);
     assert_int_equal(config->workers, 3);
     assert_int_equal(config->clock_error_floor_ns, MS / 4);
     assert_true(config->third_party);
+    assert_true(config->nat);
     assert_true(config->strict_stop);
+    assert_true(config->strict_error_estimate);
+    assert_int_equal(config->tai_offset_s, 38);
     assert_int_equal(config->listen->len, 2);
     const struct twd_listen *listen = &g_array_index(config->listen, struct twd_listen, 0);
     assert_int_equal(listen->address.family, 4);
@@ -170,6 +196,34 @@ static void every_key_is_read(void **state)
     g_free(text);
     twd_config_free(again);
     twd_config_free(config);
+}
+
+/* RFC 4656 section 3.1, RFC 5618, and what RFC 5938, 6038, 7750 and 8186 add: A.6 of the registry.
+ */
+static void words_are_the_bits_of_the_registry(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *word;
+        uint32_t bit;
+        bool security;
+    } cases[] = {
+        {"unauthenticated", 1, true}, {"authenticated", 2, true},     {"encrypted", 4, true},
+        {"mixed", 8, true},           {"session-control", 16, false}, {"reflect-octets", 32, false},
+        {"symmetrical", 64, false},   {"dscp", 256, false},           {"ptp", 512, false},
+        {"none", 0, false},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        char *text = g_strdup_printf("secrets_file = /s\n%s = %s\n",
+                                     cases[i].security ? "modes" : "features", cases[i].word);
+        struct twd_config *config = load(text);
+        assert_int_equal(cases[i].security ? config->modes : config->features, cases[i].bit);
+        char *printed = twd_config_print(config);
+        assert_non_null(strstr(printed, strchr(text, '\n')));
+        g_free(printed);
+        twd_config_free(config);
+        g_free(text);
+    }
 }
 
 static void printed_defaults_are_the_defaults(void **state)
@@ -231,6 +285,28 @@ static void bad_values_are_refused_with_advice(void **state)
         {"test_port =", "test_port: \"\" is not a port; give 1 to 65535, or 0 for any free one"},
         {"test_port = 0x10",
          "test_port: \"0x10\" is not a port; give 1 to 65535, or 0 for any free one"},
+        {"test_port_range = 20000",
+         "test_port_range: \"20000\" is not a range of ports; give the first and the last, such "
+         "as 20000-20999, or leave it empty for none"},
+        {"test_port_range = 2-1",
+         "test_port_range: \"2-1\" is not a range of ports; give the first and the last, such as "
+         "20000-20999, or leave it empty for none"},
+        {"test_port_range = 0-9",
+         "test_port_range: \"0-9\" is not a range of ports; give the first and the last, such as "
+         "20000-20999, or leave it empty for none"},
+        {"test_port_range = 65535-65536",
+         "test_port_range: \"65535-65536\" is not a range of ports; give the first and the last, "
+         "such as 20000-20999, or leave it empty for none"},
+        {"test_port_range = 1-2-3",
+         "test_port_range: \"1-2-3\" is not a range of ports; give the first and the last, such "
+         "as 20000-20999, or leave it empty for none"},
+        {"test_port_range = -9",
+         "test_port_range: \"-9\" is not a range of ports; give the first and the last, such as "
+         "20000-20999, or leave it empty for none"},
+        {"max_sessions_authenticated = -1",
+         "max_sessions_authenticated: \"-1\" is not a limit; give a number from 1 to 10000000, or "
+         "0 for no limit"},
+        {"nat = maybe", "nat: \"maybe\" is neither yes nor no; give one of them"},
         {"max_sessions = many",
          "max_sessions: \"many\" is not a limit; give a number from 1 to 10000000, or 0 for no "
          "limit"},
@@ -269,23 +345,55 @@ static void bad_values_are_refused_with_advice(void **state)
          "31622400s"},
         {"clock_error_floor = 2h", "clock_error_floor: \"2h\" is out of range; give 0.001us to "
                                    "3600s"},
-        {"modes = encrypted",
-         "modes: \"encrypted\" is a secured mode, which this version does not have; give "
-         "unauthenticated"},
-        {"modes = unauthenticated, mixed",
-         "modes: \"mixed\" is a secured mode, which this version does not have; give "
-         "unauthenticated"},
-        {"modes = authenticated",
-         "modes: \"authenticated\" is a secured mode, which this version does not have; give "
-         "unauthenticated"},
-        {"modes = open", "modes: \"open\" is not a mode; give unauthenticated"},
-        {"modes =", "modes: \"\" names no mode; give unauthenticated"},
+        {"modes = open",
+         "modes: \"open\" is not a mode; give unauthenticated, mixed, authenticated, encrypted, or "
+         "several of them with commas between"},
+        {"modes = encrypted,",
+         "modes: \"\" is not a mode; give unauthenticated, mixed, authenticated, encrypted, or "
+         "several of them with commas between"},
+        {"modes =",
+         "modes: \"\" is not a mode; give unauthenticated, mixed, authenticated, encrypted, or "
+         "several of them with commas between"},
+        {"modes = authenticated, encrypted",
+         "modes: all but unauthenticated need shared secrets; give secrets_file too, such "
+         "as " SYSCONFDIR "/twamp/secrets"},
+        {"features = session-control, all",
+         "features: \"all\" is not a feature; give all, none, or some of session-control, "
+         "reflect-octets, symmetrical, dscp and ptp with commas between"},
+        {"features =",
+         "features: \"\" is not a feature; give all, none, or some of session-control, "
+         "reflect-octets, symmetrical, dscp and ptp with commas between"},
+        {"secrets_file = twamp/secrets",
+         "secrets_file: \"twamp/secrets\" is not an absolute path; begin it with /, or leave it "
+         "empty for none"},
+        {"kdf_iterations = 512",
+         "kdf_iterations: \"512\" is not a PBKDF2 count; give a power of two from 1024 to "
+         "1048576"},
+        {"kdf_iterations = 3000",
+         "kdf_iterations: \"3000\" is not a PBKDF2 count; give a power of two from 1024 to "
+         "1048576"},
+        {"kdf_iterations = 2097152",
+         "kdf_iterations: \"2097152\" is not a PBKDF2 count; give a power of two from 1024 to "
+         "1048576"},
+        {"kdf_iterations = 0",
+         "kdf_iterations: \"0\" is not a PBKDF2 count; give a power of two from 1024 to "
+         "1048576"},
         {"padding = none",
          "padding: \"none\" is not a kind of padding; give reuse, random or zero"},
         {"workers = 0", "workers: \"0\" is not a number of threads; give auto, or 1 to 256"},
         {"workers = 257", "workers: \"257\" is not a number of threads; give auto, or 1 to 256"},
         {"third_party = true", "third_party: \"true\" is neither yes nor no; give one of them"},
         {"strict_stop = 1", "strict_stop: \"1\" is neither yes nor no; give one of them"},
+        {"strict_error_estimate = true",
+         "strict_error_estimate: \"true\" is neither yes nor no; give one of them"},
+        {"tai_offset = 37s", "tai_offset: \"37s\" is not a number of seconds; give auto, or 0 to "
+                             "3600 such as 37"},
+        {"tai_offset = -1", "tai_offset: \"-1\" is not a number of seconds; give auto, or 0 to "
+                            "3600 such as 37"},
+        {"tai_offset =", "tai_offset: \"\" is not a number of seconds; give auto, or 0 to 3600 "
+                         "such as 37"},
+        {"tai_offset = 3601", "tai_offset: \"3601\" is not a number of seconds; give auto, or 0 "
+                              "to 3600 such as 37"},
         {"listen = eth0", "listen: \"eth0\" is not an address; give an IPv4 or IPv6 address, "
                           "%interface may follow"},
         {"listen = 192.0.2.1,",
@@ -354,7 +462,7 @@ static void unknown_keys_are_refused_with_the_nearest(void **state)
         g_free(text);
     }
     /* Keys of later versions are as unknown as any other. */
-    static const char *const later[] = {"test_port_range", "light", "secrets_file", "features"};
+    static const char *const later[] = {"light", "stamp_keys_file", "stamp_ssids"};
     for (size_t i = 0; i < G_N_ELEMENTS(later); i++) {
         GError *error = NULL;
         char *text = g_strdup_printf("%s = 1\n", later[i]);
@@ -366,6 +474,21 @@ static void unknown_keys_are_refused_with_the_nearest(void **state)
     char *endless = g_strnfill(150, 'y');
     assert_non_null(twd_config_nearest(endless));
     g_free(endless);
+}
+
+/* The line is that of the key that cannot stand alone, wherever the other one would be. */
+static void nat_needs_ports_to_give_out(void **state)
+{
+    (void)state;
+    static const char complaint[] =
+        "nat: \"yes\" needs a port for every session; give test_port_range too, such as "
+        "20000-20999";
+    assert_refused("\nnat = yes\nmax_sessions = 1\n", 2, complaint);
+    assert_refused("test_port_range =\nworkers = 1\nnat = yes\n", 3, complaint);
+    struct twd_config *config = load("nat = yes\ntest_port_range = 65535-65535\n");
+    assert_true(config->nat);
+    assert_int_equal(config->test_port_range.first, config->test_port_range.last);
+    twd_config_free(config);
 }
 
 static void lists_go_on_over_lines_and_other_keys_do_not(void **state)
@@ -578,10 +701,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_file_means_the_documented_defaults),
         cmocka_unit_test(every_key_is_read),
+        cmocka_unit_test(words_are_the_bits_of_the_registry),
         cmocka_unit_test(printed_defaults_are_the_defaults),
         cmocka_unit_test(the_example_file_shows_the_defaults),
         cmocka_unit_test(bad_values_are_refused_with_advice),
         cmocka_unit_test(unknown_keys_are_refused_with_the_nearest),
+        cmocka_unit_test(nat_needs_ports_to_give_out),
         cmocka_unit_test(lists_go_on_over_lines_and_other_keys_do_not),
         cmocka_unit_test(lines_are_taken_as_they_are_meant),
         cmocka_unit_test(lines_that_inih_would_misread_are_refused),

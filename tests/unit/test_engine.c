@@ -2,9 +2,9 @@
  * delay anything: a test waits for what must come at last, and holds only what holds at any speed
  * against every measurement.
  *
- * Two functions of the C library are the test's own (--wrap): names that hang or are unknown, and a
- * kernel that does not take every datagram of the engine's thread. */
-#include "twamp-config.h"
+ * Three functions are the test's own (--wrap): names that hang, are unknown or known, a kernel that
+ * does not take every datagram of the engine's thread, and keys that are counted or take long. */
+#include "twamp-config.h" /* GNU extensions: pthread_getname_np */
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,7 +37,7 @@
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof(a)[0])
 #define MS            TW_NS_PER_MS
 
-enum { TARGETS = 4, PATIENCE_S = 60, COUNT = 5 };
+enum { TARGETS = 12, PATIENCE_S = 60, COUNT = 5 };
 
 /* What the targets told, as seen by the test's thread. */
 struct news {
@@ -61,12 +61,20 @@ struct fixture {
 static sem_t let_go;
 static atomic_uint hanging;
 static atomic_bool refuse;           /* some of what the engine's thread sends */
+static atomic_bool refusals;         /* ICMP errors of others fail what it sends */
 static _Thread_local bool is_engine; /* this is the engine's thread */
+static atomic_uint derivations;
+static atomic_bool derive_on_engine; /* a key was derived on the engine's thread */
+static atomic_uint derive_ms;        /* how long it takes the engine's helpers, at least */
 
 int __real_getaddrinfo(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 int __wrap_getaddrinfo(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 int __real_sendmmsg(int, struct mmsghdr *, unsigned, int);
 int __wrap_sendmmsg(int, struct mmsghdr *, unsigned, int);
+void __real_tw_derive_key(const uint8_t *, size_t, const uint8_t[16], uint32_t,
+                          uint8_t[TW_AES_KEY_SIZE]);
+void __wrap_tw_derive_key(const uint8_t *, size_t, const uint8_t[16], uint32_t,
+                          uint8_t[TW_AES_KEY_SIZE]);
 
 int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                        struct addrinfo **list)
@@ -79,13 +87,37 @@ int __wrap_getaddrinfo(const char *host, const char *service, const struct addri
             ;
         return EAI_AGAIN;
     }
+    if (strcmp(host, "here") == 0)
+        host = "127.0.0.1";
     return __real_getaddrinfo(host, service, hints, list);
+}
+
+void __wrap_tw_derive_key(const uint8_t *passphrase, size_t n, const uint8_t salt[16],
+                          uint32_t count, uint8_t key[TW_AES_KEY_SIZE])
+{
+    atomic_fetch_add(&derivations, 1);
+    if (is_engine)
+        atomic_store(&derive_on_engine, true);
+    if (n == 4 && memcmp(passphrase, "hang", n) == 0) {
+        atomic_fetch_add(&hanging, 1);
+        while (sem_wait(&let_go) != 0)
+            ;
+    }
+    char name[16] = "";
+    (void)pthread_getname_np(pthread_self(), name, sizeof name);
+    if (strcmp(name, "twamp-keys") == 0)
+        usleep(1000 * atomic_load(&derive_ms));
+    __real_tw_derive_key(passphrase, n, salt, count, key);
 }
 
 int __wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags)
 {
     static const int errors[] = {ENETUNREACH, EAGAIN};
     static unsigned calls;
+    if (is_engine && atomic_load(&refusals) && calls++ % 5 != 4) {
+        errno = ECONNREFUSED;
+        return -1;
+    }
     if (is_engine && atomic_load(&refuse) && calls++ % 3 == 0) {
         errno = errors[calls % 2];
         return -1;
@@ -283,6 +315,176 @@ static void target_is_measured_interval_after_interval(void **state)
     measure("127.0.0.1");
 }
 
+/* With the right secret, which must outlive the call of tw_engine_add. */
+static struct tw_engine_target secured_target_for(struct fixture *f, unsigned number, uint32_t mode)
+{
+    struct tw_engine_target target = target_for(f, number, "127.0.0.1");
+    target.probe.client.mode = mode;
+    memcpy(target.probe.client.keyid, LOOPBACK_PEER_KEYID, strlen(LOOPBACK_PEER_KEYID));
+    target.probe.sender.padding_length = TW_PROBE_PADDING_EQUAL;
+    target.passphrase = (const uint8_t *)LOOPBACK_PEER_PASSPHRASE;
+    target.passphrase_size = strlen(LOOPBACK_PEER_PASSPHRASE);
+    return target;
+}
+
+static void secured_target(struct fixture *f, unsigned number, uint32_t mode,
+                           const char *passphrase)
+{
+    struct tw_engine_target target = secured_target_for(f, number, mode);
+    uint8_t copy[32];
+    target.passphrase = copy;
+    target.passphrase_size = strlen(passphrase);
+    memcpy(copy, passphrase, target.passphrase_size);
+    assert_int_equal(tw_engine_add(f->engine, &target), 0);
+    memset(copy, 'x', sizeof copy); /* the engine has one of its own */
+}
+
+static void targets_are_measured_in_secured_modes(void **state)
+{
+    (void)state;
+    static const uint32_t modes[] = {TW_MODE_MIXED, TW_MODE_AUTHENTICATED, TW_MODE_ENCRYPTED};
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    for (unsigned i = 0; i < ARRAY_SIZE(modes); i++)
+        secured_target(f, i, modes[i], LOOPBACK_PEER_PASSPHRASE);
+    run(f);
+    for (unsigned i = 0; i < ARRAY_SIZE(modes); i++) {
+        wait_for(f, &f->news[i].good, 3);
+        assert_int_equal(last(f, i).mode, modes[i]);
+    }
+    assert_false(atomic_load(&derive_on_engine));
+    finish(f);
+}
+
+/* One salt, one secret, one derivation: for both targets and for every connection. */
+static void a_key_is_derived_once_for_all_that_share_it(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    atomic_store(&derivations, 0);
+    secured_target(f, 0, TW_MODE_ENCRYPTED, LOOPBACK_PEER_PASSPHRASE);
+    secured_target(f, 1, TW_MODE_MIXED, LOOPBACK_PEER_PASSPHRASE);
+    run(f);
+    wait_for(f, &f->news[0].good, 1);
+    wait_for(f, &f->news[1].good, 1);
+    assert_int_equal(atomic_load(&derivations), 1);
+    stop(f);
+    memset(f->news, 0, sizeof f->news);
+    run(f); /* connects anew */
+    wait_for(f, &f->news[0].good, 1);
+    wait_for(f, &f->news[1].good, 1);
+    assert_int_equal(atomic_load(&derivations), 1);
+    finish(f);
+}
+
+static void a_server_with_a_new_salt_gets_a_new_key(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    const uint16_t port = f->peer.control.port;
+    secured_target(f, 0, TW_MODE_ENCRYPTED, LOOPBACK_PEER_PASSPHRASE);
+    run(f);
+    wait_for(f, &f->news[0].good, 1);
+    loopback_peer_stop(&f->peer);
+    wait_for(f, &f->news[0].states[TW_MEASUREMENT_UNREACHABLE], 1);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", port));
+    wait_for_more(f, &f->news[0].good, 1);
+    finish(f);
+}
+
+/* Twice as many connections want a key as can be derived, and the next of each target has another
+ * salt. A key for one that was given up would be lost labour: then no target would ever be
+ * measured. */
+static void more_keys_than_can_be_derived_come_one_after_the_other(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    atomic_store(&f->peer.new_salts, true);
+    atomic_store(&derive_ms, 200);
+    for (unsigned i = 0; i < TARGETS; i++) {
+        struct tw_engine_target target = secured_target_for(f, i, TW_MODE_ENCRYPTED);
+        target.probe.interval_ns = 600 * MS; /* half of it for the set-up */
+        assert_int_equal(tw_engine_add(f->engine, &target), 0);
+    }
+    run(f);
+    for (unsigned i = 0; i < TARGETS; i++)
+        wait_for(f, &f->news[i].states[TW_MEASUREMENT_OK], 1);
+    atomic_store(&derive_ms, 0);
+    finish(f);
+}
+
+/* It takes longer than an interval leaves for the set-up. */
+static void a_slow_key_is_used_in_the_next_interval(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    atomic_store(&f->peer.new_salts, true);
+    atomic_store(&derive_ms, 250);
+    secured_target(f, 0, TW_MODE_ENCRYPTED, LOOPBACK_PEER_PASSPHRASE);
+    run(f);
+    wait_for(f, &f->news[0].states[TW_MEASUREMENT_OK], 2);
+    assert_true(f->news[0].states[TW_MEASUREMENT_KEY] >= 1);
+    atomic_store(&derive_ms, 0);
+    finish(f);
+}
+
+static void a_wrong_secret_is_a_key_problem(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    secured_target(f, 0, TW_MODE_ENCRYPTED, "wrong");
+    add(f, 1, "127.0.0.1");
+    run(f);
+    wait_for(f, &f->news[0].states[TW_MEASUREMENT_KEY], 2);
+    wait_for(f, &f->news[1].good, 1);
+    const struct tw_measurement m = last(f, 0);
+    assert_true(m.trouble.valid);
+    assert_int_equal(m.trouble.failure, TW_CLIENT_KEY_REFUSED);
+    assert_int_equal(f->news[0].count, f->news[0].states[TW_MEASUREMENT_KEY]);
+    assert_int_equal(m.counters.sent, 0);
+    finish(f);
+}
+
+/* Each of the two that cannot be stopped has its share of the second that finish() grants. */
+static void a_name_and_a_key_that_hang_delay_the_end_together_no_longer(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    atomic_store(&hanging, 0);
+    add(f, 0, "hang");
+    secured_target(f, 1, TW_MODE_ENCRYPTED, "hang");
+    run(f);
+    wait_for_peer(&hanging, 2);
+    finish(f);
+    for (unsigned i = atomic_load(&hanging); i > 0; i--)
+        sem_post(&let_go);
+}
+
+/* The end is held against a second by finish(). */
+static void a_key_that_takes_long_delays_neither_the_others_nor_the_end(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    atomic_store(&hanging, 0);
+    secured_target(f, 0, TW_MODE_ENCRYPTED, "hang");
+    secured_target(f, 1, TW_MODE_ENCRYPTED, LOOPBACK_PEER_PASSPHRASE);
+    run(f);
+    wait_for_peer(&hanging, 1);
+    wait_for(f, &f->news[1].good, 3);
+    wait_for(f, &f->news[0].count, 2);
+    assert_int_equal(f->news[0].count, f->news[0].states[TW_MEASUREMENT_KEY]);
+    finish(f);
+    for (unsigned i = atomic_load(&hanging); i > 0; i--)
+        sem_post(&let_go);
+}
+
 static void target_is_measured_over_ipv6(void **state)
 {
     (void)state;
@@ -307,7 +509,7 @@ static void target_may_be_a_name(void **state)
     (void)state;
     struct fixture *f = begin(false);
     assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
-    struct tw_engine_target target = target_for(f, 0, "localhost");
+    struct tw_engine_target target = target_for(f, 0, "here");
     target.family = 4;
     assert_int_equal(tw_engine_add(f->engine, &target), 0);
     run(f);
@@ -538,6 +740,23 @@ static int64_t processor_ns(void)
 }
 
 /* No descriptor for the connection: that is tried again, but not all the time. */
+/* The kernel fails a send for what ICMP said of another target's packet. A whole burst of that is
+ * neither a failure of this packet nor a reflector that warms up. */
+static void refusals_of_others_cost_nothing(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    add(f, 0, "127.0.0.1");
+    atomic_store(&refusals, true);
+    run(f);
+    wait_for(f, &f->news[0].good, 2);
+    assert_int_equal(last(f, 0).quirks, 0);
+    assert_int_equal(tw_engine_counters(f->engine).send_failures, 0);
+    atomic_store(&refusals, false);
+    finish(f);
+}
+
 static void want_of_descriptors_does_not_cost_a_processor(void **state)
 {
     (void)state;
@@ -649,8 +868,13 @@ static void target_that_makes_no_sense_is_refused(void **state)
     target = target_for(f, 0, "127.0.0.1");
     target.probe.sender.padding_length = 65507 - 13;
     assert_int_equal(tw_engine_add(f->engine, &target), -EINVAL);
-    target.probe.sender.padding_length = UINT32_MAX;
+    target.probe.sender.padding_length = UINT32_MAX - 1;
     assert_int_equal(tw_engine_add(f->engine, &target), -EINVAL);
+    target.probe.sender.padding_length = TW_PROBE_PADDING_EQUAL;
+    assert_int_equal(tw_engine_add(f->engine, &target), 0);
+    target.probe.client.mode = TW_MODE_MIXED; /* and no secret */
+    assert_int_equal(tw_engine_add(f->engine, &target), -EINVAL);
+    target.probe.client.mode = TW_MODE_UNAUTHENTICATED;
     target.probe.sender.padding_length = 65507 - 14;
     assert_int_equal(tw_engine_add(f->engine, &target), 0);
     tw_engine_free(f->engine);
@@ -663,6 +887,14 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(target_is_measured_interval_after_interval),
         cmocka_unit_test(target_is_measured_over_ipv6),
+        cmocka_unit_test(targets_are_measured_in_secured_modes),
+        cmocka_unit_test(a_key_is_derived_once_for_all_that_share_it),
+        cmocka_unit_test(a_server_with_a_new_salt_gets_a_new_key),
+        cmocka_unit_test(more_keys_than_can_be_derived_come_one_after_the_other),
+        cmocka_unit_test(a_slow_key_is_used_in_the_next_interval),
+        cmocka_unit_test(a_wrong_secret_is_a_key_problem),
+        cmocka_unit_test(a_key_that_takes_long_delays_neither_the_others_nor_the_end),
+        cmocka_unit_test(a_name_and_a_key_that_hang_delay_the_end_together_no_longer),
         cmocka_unit_test(replies_are_stamped_by_the_kernel),
         cmocka_unit_test(target_may_be_a_name),
         cmocka_unit_test(killed_server_is_unreachable_until_it_is_back),
@@ -675,6 +907,7 @@ int main(void)
         cmocka_unit_test(session_under_way_is_stopped_at_the_end),
         cmocka_unit_test(datagrams_from_strangers_are_counted_and_ignored),
         cmocka_unit_test(packets_that_the_kernel_does_not_take_are_not_counted_as_sent),
+        cmocka_unit_test(refusals_of_others_cost_nothing),
         cmocka_unit_test(want_of_descriptors_does_not_cost_a_processor),
         cmocka_unit_test(guest_in_a_foreign_process_keeps_out_of_the_way_of_select),
         cmocka_unit_test(stop_before_the_run_ends_it_at_once),

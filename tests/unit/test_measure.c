@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "collectd-plugin/measure.h"
+#include "lib/probe.h"
 #include "lib/time.h"
 #include "lib/wire.h"
 
@@ -342,14 +343,15 @@ static void the_engine_gets_the_defaults(void **state)
     assert_int_equal(t.probe.packet_interval_ns, 100000000);
     assert_int_equal(t.probe.timeout_ns, 2000000000);
     assert_int_equal(t.probe.sender.wait_ns, 2000000000);
-    assert_int_equal(t.probe.sender.padding_length, 27);
+    assert_int_equal(t.probe.sender.padding_length, TW_PROBE_PADDING_EQUAL);
     assert_false(t.probe.sender.zero_padding);
     assert_int_equal(t.probe.control_port, 862);
     assert_in_range(t.probe.receiver_port, 18760, 19960);
     assert_int_equal(t.probe.dscp, 0);
     assert_true(t.probe.stateful);
     assert_int_equal(t.probe.client.mode, TW_MODE_UNAUTHENTICATED);
-    assert_int_equal(t.probe.client.features, 0);
+    assert_int_equal(t.probe.client.features, TW_MODE_DSCP_ECN);
+    assert_null(t.passphrase);
     assert_in_range(t.probe.client.step_ns, TW_NS_PER_S, 5 * TW_NS_PER_S);
     assert_in_range(t.probe.connect_ns, TW_NS_PER_S, 5 * TW_NS_PER_S);
     assert_true(t.probe.resolve_ns > 0);
@@ -371,6 +373,9 @@ static void the_engine_gets_every_option(void **state)
     tw_targets_free(&targets);
     configure(&targets, "DSCP", text("EF"), &t);
     assert_int_equal(t.probe.dscp, 46);
+    tw_targets_free(&targets);
+    configure(&targets, "Features", text("symmetrical"), &t);
+    assert_int_equal(t.probe.client.features, TW_MODE_SYMMETRICAL);
     tw_targets_free(&targets);
     configure(&targets, "Padding", number(0), &t);
     assert_int_equal(t.probe.sender.padding_length, 0);
@@ -397,6 +402,25 @@ static void the_engine_gets_every_option(void **state)
     tw_targets_free(&targets);
 }
 
+static void the_engine_gets_mode_keyid_and_secret(void **state)
+{
+    (void)state;
+    struct tw_settings settings;
+    tw_settings_init(&settings);
+    strcpy(settings.host, "192.0.2.1");
+    settings.interval_ns = 10 * TW_NS_PER_S;
+    settings.mode = TW_MODE_MIXED;
+    uint8_t passphrase[] = {'x', 'y'};
+    const struct tw_secret secret = {.keyid = {'n', 'o', 'c'}, .passphrase = passphrase, .size = 2};
+    const struct tw_target target = {.settings = &settings, .secret = &secret, .instance = "fra"};
+    struct tw_engine_target t;
+    tw_measure_configure(&target, &t);
+    assert_int_equal(t.probe.client.mode, TW_MODE_MIXED);
+    assert_memory_equal(t.probe.client.keyid, secret.keyid, TW_KEYID_SIZE);
+    assert_ptr_equal(t.passphrase, passphrase);
+    assert_int_equal(t.passphrase_size, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -412,6 +436,7 @@ int main(void)
         cmocka_unit_test(clocks_that_disagree_are_not_valid),
         cmocka_unit_test(the_engine_gets_the_defaults),
         cmocka_unit_test(the_engine_gets_every_option),
+        cmocka_unit_test(the_engine_gets_mode_keyid_and_secret),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -115,6 +115,108 @@ static void a_failure_says_what_failed(void **state)
         "target \"fra-ams\" is unresolved: cannot resolve \"ams1.example.net\": no answer in time");
 }
 
+static struct tw_measurement control_failure(enum tw_measurement_state state,
+                                             enum tw_client_failure failure,
+                                             enum tw_client_step step, uint8_t accept)
+{
+    struct tw_measurement m = result(state, 0);
+    m.trouble.valid = true;
+    m.trouble.failure = failure;
+    m.trouble.step = step;
+    m.trouble.accept = accept;
+    return m;
+}
+
+static void a_key_that_does_not_fit_is_named_and_its_secret_is_not(void **state)
+{
+    (void)state;
+    strcpy(settings.keyid, "noc");
+    settings.mode = TW_MODE_ENCRYPTED;
+    struct tw_measurement m =
+        control_failure(TW_MEASUREMENT_KEY, TW_CLIENT_KEY_REFUSED, TW_CLIENT_STEP_SET_UP, 1);
+    first_is(&m, TW_NEWS_FAILURE,
+             "target \"fra-ams\" is without a common key: the server refused KeyID \"noc\" or its "
+             "secret (Accept 1): both must be the same here and on the server");
+    m = control_failure(TW_MEASUREMENT_KEY, TW_CLIENT_TIMED_OUT, TW_CLIENT_STEP_KEY, 0);
+    first_is(&m, TW_NEWS_FAILURE,
+             "target \"fra-ams\" is without a common key: the key of KeyID \"noc\" could not be "
+             "derived in time: this host is busy, perhaps with the keys of other targets");
+    m = control_failure(TW_MEASUREMENT_KEY, TW_CLIENT_HMAC, TW_CLIENT_STEP_SET_UP, 0);
+    first_is(&m, TW_NEWS_FAILURE,
+             "target \"fra-ams\" is without a common key: the server's answer is not authentic at "
+             "step set-up: it has another secret for KeyID \"noc\", or somebody changes what it "
+             "says");
+    m = control_failure(TW_MEASUREMENT_KEY, TW_CLIENT_COUNT, TW_CLIENT_STEP_GREETING, 0);
+    struct tw_news news = {0};
+    char said[TW_NEWS_TEXT];
+    assert_int_equal(tw_news_state(&news, &target, &m, said), TW_NEWS_FAILURE);
+    assert_non_null(strstr(said, "PBKDF2 iterations: done are powers of two from 1024 to 32768"));
+}
+
+/* Some servers hang up on a key they do not know. */
+static void who_hangs_up_on_a_key_may_not_know_it(void **state)
+{
+    (void)state;
+    struct tw_measurement m =
+        control_failure(TW_MEASUREMENT_REFUSED, TW_CLIENT_ENDED, TW_CLIENT_STEP_SET_UP, 0);
+    first_is(&m, TW_NEWS_FAILURE,
+             "target \"fra-ams\" is refused: the server closed the connection at step set-up");
+    settings.mode = TW_MODE_MIXED;
+    first_is(&m, TW_NEWS_FAILURE,
+             "target \"fra-ams\" is refused: the server closed the connection at step set-up: "
+             "perhaps it does not know our KeyID and secret");
+}
+
+/* Never a weaker mode in its place; so it must be clear what there is. */
+static void a_mode_that_is_not_offered_is_named_with_those_that_are(void **state)
+{
+    (void)state;
+    settings.mode = TW_MODE_ENCRYPTED;
+    struct tw_measurement m =
+        control_failure(TW_MEASUREMENT_REFUSED, TW_CLIENT_MODE_MISSING, TW_CLIENT_STEP_GREETING, 0);
+    m.offered = TW_MODE_UNAUTHENTICATED | TW_MODE_MIXED | TW_MODE_DSCP_ECN;
+    first_is(&m, TW_NEWS_FAILURE,
+             "target \"fra-ams\" is refused: the server does not offer Mode \"encrypted\", it "
+             "offers: unauthenticated, mixed, dscp; another mode is never used instead");
+}
+
+static void a_quirk_is_told_once_with_all_that_are_known(void **state)
+{
+    (void)state;
+    struct tw_news news = {0};
+    char said[TW_NEWS_TEXT] = "";
+    struct tw_measurement m = result(TW_MEASUREMENT_OK, 0);
+    assert_false(tw_news_quirks(&news, &target, &m, said));
+    m.quirks = TW_QUIRK_SHORT_REPLY;
+    assert_true(tw_news_quirks(&news, &target, &m, said));
+    assert_string_equal(said, "target \"fra-ams\": reflector quirks: short-reply (no Sender TTL: "
+                              "forward hops are unknown)");
+    assert_false(tw_news_quirks(&news, &target, &m, said));
+    m.quirks = 0;
+    assert_false(tw_news_quirks(&news, &target, &m, said));
+    m.quirks = TW_QUIRK_ZERO_ERROR;
+    assert_true(tw_news_quirks(&news, &target, &m, said));
+    assert_string_equal(said, "target \"fra-ams\": reflector quirks: short-reply (no Sender TTL: "
+                              "forward hops are unknown), zero-error-estimate (the error of its "
+                              "clock is unknown: one-way delays are not valid)");
+    m.quirks = TW_QUIRK_SHORT_REPLY | TW_QUIRK_ZERO_ERROR;
+    assert_false(tw_news_quirks(&news, &target, &m, said));
+}
+
+static void all_quirks_at_once_fill_a_line_and_no_more(void **state)
+{
+    (void)state;
+    struct tw_news news = {0};
+    char said[TW_NEWS_TEXT + 8];
+    memset(said, 'x', sizeof said);
+    memset(target.instance, 'i', TW_INSTANCE_SIZE - 1);
+    struct tw_measurement m = result(TW_MEASUREMENT_OK, 0);
+    m.quirks = UINT32_MAX;
+    assert_true(tw_news_quirks(&news, &target, &m, said));
+    assert_in_range(strlen(said), 500, TW_NEWS_TEXT - 1);
+    assert_memory_equal(said + TW_NEWS_TEXT, "xxxxxxxx", 8);
+}
+
 static void what_this_host_lacks_is_not_blamed_on_the_server(void **state)
 {
     (void)state;
@@ -282,6 +384,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(the_first_good_result_names_both_addresses, set_up),
         cmocka_unit_test_setup(a_failure_says_what_failed, set_up),
+        cmocka_unit_test_setup(a_key_that_does_not_fit_is_named_and_its_secret_is_not, set_up),
+        cmocka_unit_test_setup(a_mode_that_is_not_offered_is_named_with_those_that_are, set_up),
+        cmocka_unit_test_setup(who_hangs_up_on_a_key_may_not_know_it, set_up),
+        cmocka_unit_test_setup(a_quirk_is_told_once_with_all_that_are_known, set_up),
+        cmocka_unit_test_setup(all_quirks_at_once_fill_a_line_and_no_more, set_up),
         cmocka_unit_test_setup(what_this_host_lacks_is_not_blamed_on_the_server, set_up),
         cmocka_unit_test_setup(a_change_is_said_once_with_its_span, set_up),
         cmocka_unit_test_setup(the_longest_names_fit_or_are_cut, set_up),

@@ -71,6 +71,28 @@ static void sender_ttl_that_is_never_filled_in_is_unknown(void **state)
     assert_true(tw_observation_hops_forward(&o) == 0.0);
 }
 
+static void sender_ttl_is_unset_if_255_was_told_over_a_routed_path(void **state)
+{
+    (void)state;
+    static const struct {
+        int16_t sender_ttl, ttl;
+        bool unset;
+    } rows[] = {
+        {255, 254, true},  {255, 0, true},   {255, 255, false}, /* no router on the way */
+        {255, -1, false},                                       /* nobody knows */
+        {254, 254, false}, {-1, 254, false}, /* never told: replies too short for it */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct tw_observation o = hops_of(rows[i].sender_ttl, rows[i].ttl);
+        assert_int_equal(tw_observation_ttl_unset(&o), rows[i].unset);
+    }
+    struct tw_observation o = hops_of(254, 254);
+    struct tw_sample sample = silent;
+    sample.sender_ttl = 255;
+    tw_observation_add(&o, &sample);
+    assert_false(tw_observation_ttl_unset(&o));
+}
+
 static void last_sample_that_told_counts(void **state)
 {
     (void)state;
@@ -134,6 +156,7 @@ int main(void)
         cmocka_unit_test(nothing_seen_is_unknown),
         cmocka_unit_test(hops_are_counted_down_from_255),
         cmocka_unit_test(sender_ttl_that_is_never_filled_in_is_unknown),
+        cmocka_unit_test(sender_ttl_is_unset_if_255_was_told_over_a_routed_path),
         cmocka_unit_test(last_sample_that_told_counts),
         cmocka_unit_test(clock_is_synchronised_if_it_always_was),
         cmocka_unit_test(worst_source_and_largest_error_count),

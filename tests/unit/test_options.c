@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "collectd-plugin/options.h"
+#include "lib/probe.h"
 #include "lib/wire.h"
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
@@ -76,8 +77,11 @@ static void defaults_are_those_of_the_documentation(void **state)
     assert_int_equal(settings.count, 10);
     assert_int_equal(settings.packet_interval_ns, 100000000);
     assert_int_equal(settings.timeout_ns, 2000000000);
-    assert_int_equal(settings.padding, 27);
+    assert_int_equal(settings.padding, TW_PROBE_PADDING_EQUAL);
     assert_int_equal(settings.mode, TW_MODE_UNAUTHENTICATED);
+    assert_int_equal(settings.features, TW_MODE_DSCP_ECN);
+    assert_string_equal(settings.keyid, "");
+    assert_string_equal(settings.secret_file, "");
     assert_int_equal(settings.groups, TW_VALUES_ALL);
     assert_int_equal(settings.interval_ns, 0);
     assert_int_equal(settings.class_count, 0);
@@ -188,21 +192,91 @@ static void only_what_is_built_can_be_chosen(void **state)
     struct tw_settings settings;
     takes(&settings, "Session", string("interval"));
     takes(&settings, "Protocol", string("TWAMP"));
-    takes(&settings, "Mode", string("unauthenticated"));
-    assert_int_equal(settings.mode, TW_MODE_UNAUTHENTICATED);
     refuses("Session", string("continuous"), "not supported by this version");
     refuses("Session", string("continuous"), "use \"interval\"");
     refuses("Protocol", string("stamp"), "not supported by this version");
     refuses("Protocol", string("light"), "not supported by this version");
     refuses("Protocol", string("auto"), "use \"twamp\"");
-    refuses("Mode", string("mixed"), "not supported by this version");
-    refuses("Mode", string("authenticated"), "not supported by this version");
-    refuses("Mode", string("encrypted"), "use \"unauthenticated\"");
-    const char *unbuilt[] = {"KeyID", "SecretFile", "SSID", "StampKeyFile", "Tlv", "Features"};
+    const char *unbuilt[] = {"SSID", "StampKeyFile", "Tlv"};
     for (size_t i = 0; i < LENGTH(unbuilt); i++) {
         refuses(unbuilt[i], string("x"), "not supported by this version");
         refuses(unbuilt[i], number(7), "not supported by this version");
     }
+}
+
+/* RFC 5357 section 3.1, RFC 5618 for mixed. */
+static void a_mode_is_one_bit_and_features_are_several(void **state)
+{
+    (void)state;
+    struct tw_settings settings;
+    takes(&settings, "Mode", string("unauthenticated"));
+    assert_int_equal(settings.mode, 1);
+    takes(&settings, "Mode", string("authenticated"));
+    assert_int_equal(settings.mode, 2);
+    takes(&settings, "Mode", string("Encrypted"));
+    assert_int_equal(settings.mode, 4);
+    takes(&settings, "Mode", string("mixed"));
+    assert_int_equal(settings.mode, 8);
+    refuses("Mode", string("open"), "unknown value");
+
+    takes(&settings, "Features", string("dscp"));
+    assert_int_equal(settings.features, 0x100);
+    takes(&settings, "Features", string("none"));
+    assert_int_equal(settings.features, 0);
+    const struct tw_option_value all[] = {string("session-control"), string("reflect-octets"),
+                                          string("symmetrical"), string("dscp"), string("ptp")};
+    char why[TW_OPTION_TEXT];
+    assert_true(set_several(&settings, "Features", all, LENGTH(all), why));
+    assert_int_equal(settings.features, 0x370);
+    const struct tw_option_value both[] = {string("dscp"), string("none")};
+    assert_false(set_several(&settings, "Features", both, 2, why));
+    assert_string_equal(why, "\"none\" stands alone");
+    refuses("Features", string("symetrical"), "did you mean \"symmetrical\"?");
+    refuses("Features", number(5938), "must be a name");
+}
+
+/* RFC 4656 section 3.1: 80 octets. */
+static void a_keyid_fits_its_field(void **state)
+{
+    (void)state;
+    struct tw_settings settings;
+    char name[82];
+    memset(name, 'k', sizeof name);
+    name[80] = '\0';
+    takes(&settings, "KeyID", string(name));
+    assert_string_equal(settings.keyid, name);
+    name[80] = 'k';
+    name[81] = '\0';
+    refuses("KeyID", string(name), "is too long: 81 characters, at most 80");
+    refuses("KeyID", string("noc 1"), "blanks");
+    refuses("KeyID", string("noc\r"), "control characters");
+    refuses("KeyID", string(""), "name in quotes");
+    refuses("KeyID", number(7), "name in quotes");
+}
+
+static void a_file_is_named_with_its_whole_path(void **state)
+{
+    (void)state;
+    struct tw_settings settings;
+    takes(&settings, "SecretFile", string("/etc/my keys/twamp"));
+    assert_string_equal(settings.secret_file, "/etc/my keys/twamp");
+    refuses("SecretFile", string("secrets"), "the whole path of a file");
+    refuses("SecretFile", string("/etc/twamp\n"), "must not contain control characters");
+    refuses("SecretFile", string(""), "name in quotes");
+}
+
+static void modes_of_a_greeting_have_names(void **state)
+{
+    (void)state;
+    char text[TW_MODES_TEXT];
+    assert_string_equal(tw_modes_format(TW_MODE_ENCRYPTED, text), "encrypted");
+    assert_string_equal(tw_modes_format(0x10b, text),
+                        "unauthenticated, mixed, authenticated, dscp");
+    assert_string_equal(tw_modes_format(0, text), "none");
+    assert_string_equal(tw_modes_format(0x80000000, text), "none");
+    assert_string_equal(tw_modes_format(UINT32_MAX, text),
+                        "unauthenticated, mixed, authenticated, encrypted, session-control, "
+                        "reflect-octets, symmetrical, dscp, ptp");
 }
 
 static void a_wrong_choice_names_the_nearest(void **state)
@@ -402,6 +476,10 @@ int main(void)
         cmocka_unit_test(truth_is_a_boolean_or_its_name),
         cmocka_unit_test(names_are_bounded_and_printable),
         cmocka_unit_test(only_what_is_built_can_be_chosen),
+        cmocka_unit_test(a_mode_is_one_bit_and_features_are_several),
+        cmocka_unit_test(a_keyid_fits_its_field),
+        cmocka_unit_test(a_file_is_named_with_its_whole_path),
+        cmocka_unit_test(modes_of_a_greeting_have_names),
         cmocka_unit_test(a_wrong_choice_names_the_nearest),
         cmocka_unit_test(families_and_addresses_are_recognised),
         cmocka_unit_test(classes_have_names_and_numbers),

@@ -5,6 +5,7 @@
  *
  * TWAMP_SEED repeats a run. */
 #include "probe_rig.h"
+#include "secured_client.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -14,19 +15,23 @@ enum { RUNS = 150, ACTIONS = 2000, REMEMBERED = 200, ENOUGH = 20 };
 
 enum tcp { CLOSED, OPENING, OPEN };
 
-enum temper { HONEST, MUTE, BABBLING, HASTY, REFUSING, NOT_STARTING, TALKATIVE, TEMPERS };
+enum temper { HONEST, MUTE, BABBLING, HASTY, REFUSING, NOT_STARTING, TALKATIVE, STRICT, TEMPERS };
 
 /* What a client's octets on one connection come to. */
 struct reader {
     unsigned messages;
-    uint8_t command; /* of the message under way */
-    size_t left;     /* octets of it to come */
+    uint8_t message[256]; /* the one under way, in the clear */
+    size_t have;
+    bool secured;
+    uint8_t aes_key[16], chain[16];
+    uint8_t block[16]; /* not deciphered yet */
+    size_t in_block;
     unsigned requests, starts, stops;
 };
 
 struct totals {
     uint64_t results[TW_MEASUREMENT_NAME + 1];
-    uint64_t sessions, packets, unsent, stops, connections, left_out, closes;
+    uint64_t sessions, packets, unsent, stops, connections, left_out, closes, keys, individual;
 };
 
 struct world {
@@ -41,7 +46,10 @@ struct world {
     enum temper temper;
     size_t patience; /* octets that a server in a temper still writes */
     struct reader reader;
-    struct stream in; /* the server's octets on this connection */
+    bool deriving;
+    struct tw_probe_salt salt;     /* for which */
+    struct secured_client secrets; /* the server's, of this connection */
+    struct stream in;              /* the server's octets on this connection */
     size_t in_done;
     unsigned started; /* sessions, on this connection */
 
@@ -99,26 +107,117 @@ static void owe(struct world *world, int64_t number)
 
 /* The server. */
 
-static size_t size_of_command(uint8_t command)
+static const uint8_t derived_key[16] = "a derived secret";
+
+/* The end of the message under way, as far as that is known. */
+static size_t size_of_message(const struct reader *reader)
 {
-    if (command == 5)
-        return 112;
-    assert_true(command == 2 || command == 3);
-    return 32;
+    if (reader->messages == 0)
+        return 164;
+    if (reader->have < 16)
+        return 16;
+    return command_length(reader->message);
 }
 
-static void reply_to(struct world *world, const struct reader *reader)
+/* Opens the Token of a client whose mode has keys. */
+static void take_keys(struct reader *reader, struct world *world)
 {
-    struct stream *in = &world->in;
-    if (in->n > sizeof(in->octets) - 128)
+    struct secured_client *secrets = &world->secrets;
+    uint8_t zero[16] = {0};
+    uint8_t token[64];
+    reader->secured = tw_get32(reader->message) & 0xe;
+    memcpy(token, reader->message + 84, sizeof token);
+    cbc_decrypt_octets(derived_key, zero, token, sizeof token);
+    memcpy(secrets->aes_key, token + 16, 16);
+    memcpy(secrets->hmac_key, token + 32, 32);
+    memcpy(reader->aes_key, token + 16, 16);
+    memcpy(reader->chain, reader->message + 148, 16);
+    hmac_sha1_set_key(&secrets->send_mac, 32, secrets->hmac_key);
+}
+
+static void say_server_start(struct world *world, const struct reader *reader)
+{
+    struct secured_client *secrets = &world->secrets;
+    const bool refuses = reader->secured && world->temper == STRICT;
+    uint8_t *start = add_server_start(&world->in, refuses ? 1 : 0);
+    if (refuses || !reader->secured)
+        return;
+    tw_random_fill(&world->dice, start + 16, 16);
+    memcpy(secrets->send_chain, start + 16, 16);
+    hmac_sha1_update(&secrets->send_mac, 16, start + 32);
+    cbc_encrypt_octets(secrets->aes_key, secrets->send_chain, start + 32, 16);
+}
+
+/* What is in `clear` is the server's next message. */
+static void say_clear(struct world *world, const struct stream *clear)
+{
+    if (world->reader.secured)
+        secured_send(&world->secrets, &world->in, clear->octets, clear->n);
+    else
+        stream_append(&world->in, clear->octets, clear->n);
+}
+
+static void acknowledge(struct stream *clear, const struct reader *reader, unsigned accept)
+{
+    const uint8_t *command = reader->message;
+    uint8_t *ack = stream_add(clear, reader->have);
+    memcpy(ack, command, reader->have - 16);
+    ack[0] = command[0] + 1;
+    ack[1] = (uint8_t)accept;
+}
+
+static void reply_to(struct world *world, struct reader *reader)
+{
+    struct stream clear = {.n = 0};
+    const uint8_t command = reader->message[0];
+    const unsigned start_accept = world->temper == NOT_STARTING && chance(world, 70) ? 1 : 0;
+    if (world->in.n > sizeof(world->in.octets) - 512)
         return;
     if (reader->messages == 1) {
-        add_server_start(in, 0);
-    } else if (reader->command == 5) {
+        take_keys(reader, world);
+        say_server_start(world, reader);
+        return;
+    }
+    if (command == 5) {
         const uint16_t port = (uint16_t)(50000 + below(world, 3));
-        add_accept_session(in, world->temper == REFUSING && chance(world, 70) ? 5 : 0, port);
-    } else if (reader->command == 2) {
-        add_start_ack(in, world->temper == NOT_STARTING && chance(world, 70) ? 1 : 0);
+        const unsigned accept = world->temper == REFUSING && chance(world, 70) ? 5 : 0;
+        tw_random_fill(&world->dice, add_accept_session(&clear, accept, port) + 4, 16);
+    } else if (command == 2) {
+        add_start_ack(&clear, start_accept);
+    } else if (command == 7) {
+        acknowledge(&clear, reader, start_accept);
+    } else if (command == 9) {
+        acknowledge(&clear, reader, chance(world, 20) ? 3 : 0);
+    }
+    if (clear.n > 0)
+        say_clear(world, &clear);
+}
+
+static void count_message(struct reader *reader)
+{
+    const uint8_t command = reader->message[0];
+    if (reader->messages++ == 0)
+        return;
+    assert_true(command == 2 || command == 3 || command == 5 || command == 7 || command == 9);
+    reader->requests += command == 5;
+    reader->starts += command == 2 || command == 7;
+    reader->stops += command == 3 || command == 9;
+    /* A question is never asked before the one before it is answered, see RFC 5357 3.6. */
+    assert_true(reader->starts <= reader->requests);
+    assert_true(reader->stops <= reader->starts);
+}
+
+static void read_clear(struct reader *reader, const uint8_t *octets, size_t n, struct world *world)
+{
+    for (size_t i = 0; i < n; i++) {
+        assert_true(reader->have < sizeof reader->message);
+        reader->message[reader->have++] = octets[i];
+        if (reader->have < size_of_message(reader))
+            continue;
+        count_message(reader);
+        if (world != NULL)
+            reply_to(world, reader);
+        reader->have = 0;
     }
 }
 
@@ -126,22 +225,16 @@ static void reply_to(struct world *world, const struct reader *reader)
 static void read_octets(struct reader *reader, const uint8_t *octets, size_t n, struct world *world)
 {
     for (size_t i = 0; i < n; i++) {
-        if (reader->left == 0) {
-            reader->command = octets[i];
-            reader->left = reader->messages == 0 ? 164 : size_of_command(octets[i]);
-        }
-        if (--reader->left > 0)
+        if (!reader->secured) {
+            read_clear(reader, octets + i, 1, world);
             continue;
-        if (reader->messages++ > 0) {
-            reader->requests += reader->command == 5;
-            reader->starts += reader->command == 2;
-            reader->stops += reader->command == 3;
         }
-        /* A question is never asked before the one before it is answered, see RFC 5357 3.6. */
-        assert_true(reader->starts <= reader->requests);
-        assert_true(reader->stops <= reader->starts);
-        if (world != NULL)
-            reply_to(world, reader);
+        reader->block[reader->in_block++] = octets[i];
+        if (reader->in_block < sizeof reader->block)
+            continue;
+        reader->in_block = 0;
+        cbc_decrypt_octets(reader->aes_key, reader->chain, reader->block, sizeof reader->block);
+        read_clear(reader, reader->block, sizeof reader->block, world);
     }
 }
 
@@ -189,6 +282,7 @@ static void hear(struct world *world, size_t n)
     world->sent = 0;
     world->started++;
     world->totals->sessions++;
+    world->totals->individual += (world->rig.probe.client.mode & TW_MODE_SESSION_CONTROL) != 0;
 }
 
 static void lose_connection(struct world *world)
@@ -223,6 +317,21 @@ static void answer_resolve(struct world *world)
     for (size_t i = 0; i < n; i++)
         addresses[i] = rig_host((uint8_t)(1 + below(world, 8)));
     tw_probe_resolved(&world->rig.probe, addresses, n, n == 0 ? EAI_AGAIN : 0, world->rig.now.mono);
+}
+
+/* Perhaps for a connection that is gone; and perhaps for something else. */
+static void answer_key(struct world *world)
+{
+    if (!world->deriving)
+        return;
+    struct tw_probe_salt salt = world->salt;
+    if (chance(world, 10))
+        salt.salt[below(world, 16)] ^= 1;
+    else if (chance(world, 10))
+        salt.count ^= 3072;
+    else
+        world->deriving = chance(world, 5);
+    tw_probe_key(&world->rig.probe, &salt, derived_key, world->rig.now.mono);
 }
 
 /* Test packets. */
@@ -356,7 +465,7 @@ static void take_disconnect(struct world *world)
         write_some(world, chance(world, 90) ? SIZE_MAX : 10);
     size_t n;
     tw_probe_output(&world->rig.probe, &n);
-    if (world->closed && was_testing && n == 0 && world->reader.left == 0)
+    if (world->closed && was_testing && n == 0 && world->reader.have == 0)
         assert_int_equal(world->reader.stops, world->started);
     world->tcp = CLOSED;
     world->session_has_connection = false;
@@ -374,7 +483,11 @@ static void begin_connection(struct world *world, const struct tw_address *addre
     world->temper = chance(world, 60) ? HONEST : (enum temper)below(world, TEMPERS);
     world->slow = chance(world, 15);
     world->patience = below(world, 64 + 48 + 2 * (48 + 32));
-    add_greeting(&world->in, chance(world, 98) ? 1 : below(world, 8));
+    const uint32_t wanted = world->rig.config.client.mode | world->rig.config.client.features;
+    uint8_t *greeting = add_greeting(&world->in, chance(world, 98) ? wanted : below(world, 16));
+    tw_random_fill(&world->dice, greeting + 16, 32);
+    if (chance(world, 2))
+        tw_put32(greeting + 48, below(world, 70000));
     world->totals->connections++;
     if (chance(world, 5)) { /* the kernel knows at once that it cannot be */
         world->tcp = CLOSED;
@@ -394,6 +507,12 @@ static bool take_event(struct world *world)
         world->resolving = true;
         if (chance(world, 5))
             answer_resolve(world);
+        break;
+    case TW_PROBE_KEY:
+        assert_int_equal(world->tcp, OPEN);
+        world->deriving = true;
+        world->salt = event.key;
+        world->totals->keys++;
         break;
     case TW_PROBE_CONNECT:
         begin_connection(world, &event.address);
@@ -465,6 +584,7 @@ static void be_good(struct world *world)
     answer_connect(world);
     for (unsigned i = 0; i < 6; i++) {
         hear(world, SIZE_MAX);
+        answer_key(world);
         serve(world);
     }
     for (unsigned i = 0; i < 3; i++)
@@ -492,9 +612,19 @@ static void check_always(struct world *world)
     assert_int_equal(tw_mono_is_never(tw_probe_deadline(probe)), world->closed);
 }
 
+/* A Stop-Sessions, as servers made from OWAMP send it. */
+static void talk(struct world *world)
+{
+    struct stream clear = {.n = 0};
+    if (world->rig.config.client.mode != 1 && world->reader.messages == 0)
+        return; /* not before there are keys */
+    add_stop(&clear, below(world, 3));
+    say_clear(world, &clear);
+}
+
 static void misbehave(struct world *world)
 {
-    switch (below(world, 16)) {
+    switch (below(world, 17)) {
     case 0:
     case 1:
         pass_time(world);
@@ -526,7 +656,7 @@ static void misbehave(struct world *world)
         if (chance(world, world->temper == HASTY && world->patience == 0 ? 50 : 1))
             lose_connection(world);
         if (world->temper == TALKATIVE && world->in.n < 4000 && chance(world, 20))
-            add_stop(&world->in, below(world, 3));
+            talk(world);
         break;
     case 11:
         if (chance(world, 60))
@@ -538,6 +668,9 @@ static void misbehave(struct world *world)
         break;
     case 13:
         send_one(world);
+        break;
+    case 14:
+        answer_key(world);
         break;
     default:
         receive_datagram(world);
@@ -592,6 +725,9 @@ static struct tw_probe_config random_plan(struct world *world)
     config.resolve_ns = 1 * S + span(world, 300 * S);
     config.stateful = chance(world, 50);
     config.receiver_port = chance(world, 50) ? 18760 : 0;
+    /* Test packets are clear in both. */
+    config.client.mode = chance(world, 50) ? TW_MODE_UNAUTHENTICATED : TW_MODE_MIXED;
+    config.client.features = chance(world, 50) ? TW_MODE_SESSION_CONTROL : 0;
     assert_true(tw_probe_fits(&config));
     return config;
 }
@@ -627,18 +763,21 @@ static void whatever_the_driver_does_the_probe_keeps_its_promises(void **state)
     print_message("%llu connections, %llu sessions, %llu packets, %llu not taken\n",
                   (unsigned long long)totals.connections, (unsigned long long)totals.sessions,
                   (unsigned long long)totals.packets, (unsigned long long)totals.unsent);
-    print_message("results: %llu ok, %llu unreachable, %llu refused, %llu silent, %llu name; "
-                  "%llu intervals left out\n",
+    print_message("%llu keys asked for, %llu sessions with individual control\n",
+                  (unsigned long long)totals.keys, (unsigned long long)totals.individual);
+    print_message("results: %llu ok, %llu unreachable, %llu refused, %llu silent, %llu key, "
+                  "%llu name; %llu intervals left out\n",
                   (unsigned long long)results[TW_MEASUREMENT_OK],
                   (unsigned long long)results[TW_MEASUREMENT_UNREACHABLE],
                   (unsigned long long)results[TW_MEASUREMENT_REFUSED],
                   (unsigned long long)results[TW_MEASUREMENT_SILENT],
+                  (unsigned long long)results[TW_MEASUREMENT_KEY],
                   (unsigned long long)results[TW_MEASUREMENT_NAME],
                   (unsigned long long)totals.left_out);
     /* Every corner was seen, or the driver is not random enough. */
     assert_true(totals.sessions > 100 && totals.packets > 1000 && totals.unsent > 10);
     for (unsigned i = 0; i <= TW_MEASUREMENT_NAME; i++)
-        assert_true(i == TW_MEASUREMENT_KEY || results[i] > 10);
+        assert_true(results[i] > 10);
 }
 
 int main(void)

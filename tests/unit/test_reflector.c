@@ -17,6 +17,7 @@ static void verdicts_have_reason_codes(void **state)
     (void)state;
     assert_string_equal(tw_reflector_verdict_name(TW_REFLECT), "reflected");
     assert_string_equal(tw_reflector_verdict_name(TW_IGNORE_SHORT), "short");
+    assert_string_equal(tw_reflector_verdict_name(TW_IGNORE_HMAC), "hmac");
     assert_string_equal(tw_reflector_verdict_name(TW_IGNORE_NOT_STARTED), "not-started");
     assert_string_equal(tw_reflector_verdict_name(TW_IGNORE_STOPPED), "stopped");
     assert_string_equal(tw_reflector_verdict_name(TW_IGNORE_RATE), "rate");

@@ -81,6 +81,17 @@ static void second_stop_does_not_prolong(void **state)
     assert_int_equal(s.reflector.state, TW_REFLECTOR_ENDED);
 }
 
+/* It ended when REFWAIT did, though nobody has said so: there is nothing left to stop. */
+static void stop_after_refwait_gains_no_timeout(void **state)
+{
+    (void)state;
+    struct session s;
+    start_session(&s, (struct tw_reflector_config){.refwait_ns = 10, .timeout_ns = 10});
+    tw_reflector_stop(&s.reflector, mono(10));
+    assert_int_equal(s.reflector.state, TW_REFLECTOR_ENDED);
+    assert_int_equal(exchange(&s, 11), TW_IGNORE_STOPPED);
+}
+
 static void longest_timeout_does_not_overflow(void **state)
 {
     (void)state;
@@ -228,6 +239,7 @@ int main(void)
         cmocka_unit_test(timeout_zero_is_silent_at_once),
         cmocka_unit_test(session_that_was_not_started_ends_with_the_stop),
         cmocka_unit_test(second_stop_does_not_prolong),
+        cmocka_unit_test(stop_after_refwait_gains_no_timeout),
         cmocka_unit_test(longest_timeout_does_not_overflow),
         cmocka_unit_test(idle_session_ends_after_refwait),
         cmocka_unit_test(packet_after_refwait_is_ignored_though_nobody_called_expire),

@@ -31,7 +31,8 @@
 enum { PATIENCE_MS = 10000 };
 
 /* A name that begins with "hang" does not come back before `let_go` is posted; then the name is
- * unknown. "many" has more addresses than fit. All other names are asked of the system. */
+ * unknown. "many" has more addresses than fit, "quick" has one. All other names are asked of the
+ * system. */
 static sem_t let_go;
 static sem_t hanging; /* posted when a look-up has begun to hang */
 static atomic_int returned;
@@ -98,6 +99,18 @@ static int odd(struct addrinfo **list)
     return 0;
 }
 
+static int quick(struct addrinfo **list)
+{
+    static struct sockaddr_in address = {.sin_family = AF_INET};
+    address.sin_addr.s_addr = htonl(0xc0000201U);
+    made_up[0] = (struct addrinfo){
+        .ai_addr = (struct sockaddr *)&address,
+        .ai_addrlen = sizeof address,
+    };
+    *list = &made_up[0];
+    return 0;
+}
+
 int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                        struct addrinfo **list)
 {
@@ -115,6 +128,8 @@ int __wrap_getaddrinfo(const char *host, const char *service, const struct addri
     }
     if (strcmp(host, "many") == 0)
         return many(hints, list);
+    if (strcmp(host, "quick") == 0)
+        return quick(list);
     if (strcmp(host, "odd") == 0)
         return odd(list);
     if (strcmp(host, "unknown") == 0)
@@ -196,11 +211,23 @@ static void literal_of_the_wrong_family_is_no_answer(void **state)
 static void localhost_is_known_without_a_network(void **state)
 {
     (void)state;
+    if (access("/etc/hosts", R_OK) != 0) {
+        print_message("skipped: this system has no /etc/hosts\n");
+        skip();
+    }
     struct tw_resolver *resolver = start();
     const struct tw_resolver_answer answer = ask(resolver, "localhost", 4);
     assert_int_equal(answer.error, 0);
     assert_int_equal(answer.count, 1);
     assert_address(&answer.addresses[0], "127.0.0.1");
+    tw_resolver_free(resolver);
+}
+
+static void signals_are_for_other_threads(void **state)
+{
+    (void)state;
+    struct tw_resolver *resolver = start();
+    assert_int_equal(ask(resolver, "quick", 4).count, 1);
     assert_true(atomic_load(&signals_blocked));
     tw_resolver_free(resolver);
 }
@@ -291,7 +318,7 @@ static void hanging_name_does_not_hold_up_the_others(void **state)
     const int before = atomic_load(&returned);
     assert_int_equal(tw_resolver_ask(resolver, 1, "hang", 0), 0);
     wait_until_hanging(1);
-    assert_int_equal(ask(resolver, "localhost", 4).count, 1);
+    assert_int_equal(ask(resolver, "quick", 4).count, 1);
     assert_int_equal(ask(resolver, "192.0.2.1", 4).count, 1);
     sem_post(&let_go);
     const struct tw_resolver_answer answer = wait_for_answer(resolver);
@@ -334,7 +361,7 @@ static void end_is_prompt_when_nothing_hangs(void **state)
     (void)state;
     for (int i = 0; i < 20; i++) {
         struct tw_resolver *resolver = start();
-        assert_int_equal(tw_resolver_ask(resolver, 1, "localhost", 0), 0);
+        assert_int_equal(tw_resolver_ask(resolver, 1, "quick", 0), 0);
         assert_int_equal(tw_resolver_ask(resolver, 2, "unknown", 0), 0);
         tw_resolver_free(resolver);
     }
@@ -349,6 +376,7 @@ int main(void)
         cmocka_unit_test(literal_is_its_own_answer),
         cmocka_unit_test(literal_of_the_wrong_family_is_no_answer),
         cmocka_unit_test(localhost_is_known_without_a_network),
+        cmocka_unit_test(signals_are_for_other_threads),
         cmocka_unit_test(unknown_name_is_an_error),
         cmocka_unit_test(no_more_addresses_than_fit_but_both_families),
         cmocka_unit_test(useless_addresses_are_left_out),

@@ -164,17 +164,18 @@ static void client_that_reads_nothing_is_not_read_from(void **state)
     (void)state;
     struct rig rig;
     struct stream in = {.n = 0};
+    enum { REQUESTS = 60 };
     rig_testing(&rig, 1);
     rig.deaf = true;
-    for (unsigned i = 0; i < 40; i++)
+    for (unsigned i = 0; i < REQUESTS; i++)
         add_request(&in);
     const size_t taken = deliver(&rig, in.octets, in.n, SIZE_MAX);
     assert_int_equal(taken, TW_CHANNEL_OUT / 48 * 112);
     assert_int_equal(room_of(&rig), 0);
     rig.deaf = false;
     assert_int_equal(deliver(&rig, in.octets + taken, in.n - taken, SIZE_MAX), in.n - taken);
-    assert_int_equal(rig.out.n, 40 * 48);
-    assert_int_equal(rig.event_count, 40);
+    assert_int_equal(rig.out.n, REQUESTS * 48);
+    assert_int_equal(rig.event_count, REQUESTS);
 }
 
 static void close_comes_when_the_last_octet_is_taken(void **state)
@@ -208,6 +209,8 @@ static void assert_no_answer_is_due(struct rig *rig)
     assert_int_equal(tw_server_answer_session(&rig->server, TW_ACCEPT_OK, 5, sid, rig->now),
                      TW_ERR_STATE);
     assert_int_equal(tw_server_answer_start(&rig->server, TW_ACCEPT_OK, rig->now), TW_ERR_STATE);
+    assert_int_equal(tw_server_answer_key(&rig->server, sid, true, rig->now), TW_ERR_STATE);
+    assert_int_equal(tw_server_answer_sids(&rig->server, sid, rig->now), TW_ERR_STATE);
     tw_server_sessions_ended(&rig->server, rig->now);
     tw_server_output(&rig->server, &after);
     assert_int_equal(before, after);
@@ -333,8 +336,11 @@ static size_t answer_size(const struct rig *rig, const struct tw_server_event *e
         return 32;
     case TW_SERVER_REJECT:
         return event->reject.reason == TW_SERVER_REJECT_NO_SESSION ? 32 : 48;
+    case TW_SERVER_KEY:
     case TW_SERVER_SET_UP:
     case TW_SERVER_STOP:
+    case TW_SERVER_START_N:
+    case TW_SERVER_STOP_N:
     case TW_SERVER_CLOSE:
         break;
     }

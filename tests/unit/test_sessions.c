@@ -1,176 +1,8 @@
-/* The registry of sessions with a real test plane on loopback: addresses, limits, 4-tuples, SIDs,
- * and the end of a session. Packets are the business of tests/net/test_server_blackbox. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <setjmp.h>
-
-#include <cmocka.h>
-
-#include <stdlib.h>
-#include <string.h>
+/* The registry of sessions: addresses, limits, 4-tuples, SIDs, and the end of a session. Packets
+ * are the business of tests/net/test_server_blackbox. */
+#include "sessions_rig.h"
 
 #include "lib/bytes.h"
-#include "lib/sys/socket.h"
-#include "reflector/sessions.h"
-#include "reflector/value.h"
-
-struct fixture {
-    struct twd_config *config;
-    struct twd_poller *poller;
-    struct twd_plane *plane;
-    struct twd_clients clients;
-    struct twd_sessions *sessions;
-    struct twd_asker asker;
-    unsigned ready, started, ended; /* calls */
-};
-
-static void note_ready(void *owner, struct twd_session *session)
-{
-    assert_int_equal(session->state, TWD_SESSION_ACCEPTED);
-    ((struct fixture *)owner)->ready++;
-}
-
-static void note_started(void *owner, struct twd_session *session)
-{
-    assert_int_equal(session->state, TWD_SESSION_STARTED);
-    ((struct fixture *)owner)->started++;
-}
-
-static void note_ended(void *owner, struct twd_session *session)
-{
-    (void)session;
-    ((struct fixture *)owner)->ended++;
-}
-
-static struct tw_address at(const char *text)
-{
-    struct tw_address address;
-    assert_true(tw_address_parse(text, &address));
-    return address;
-}
-
-static int make(void **state)
-{
-    struct fixture *fixture = calloc(1, sizeof(*fixture));
-    if (fixture == NULL)
-        return -1;
-    struct twd_config *config = twd_config_new();
-    const struct twd_listen listen = {.address = at("127.0.0.1")};
-    g_array_append_val(config->listen, listen);
-    config->test_port = 0;
-    config->workers = 2;
-    config->max_sessions = 4;
-    config->max_sessions_per_client = 3;
-    fixture->config = config;
-
-    GError *error = NULL;
-    GArray *passed = g_array_new(FALSE, FALSE, sizeof(int));
-    fixture->poller = twd_poller_new(&error);
-    fixture->plane = twd_plane_new(config, passed, fixture->poller, &error);
-    g_array_unref(passed);
-    if (fixture->plane == NULL)
-        fail_msg("%s", error->message);
-    twd_clients_init(&fixture->clients);
-    const struct twd_sessions_calls calls = {
-        .ready = note_ready, .started = note_started, .ended = note_ended};
-    fixture->sessions = twd_sessions_new(fixture->plane, &fixture->clients, &calls);
-    twd_sessions_configure(fixture->sessions, config);
-    assert_true(twd_plane_start(fixture->plane, twd_sessions_report, fixture->sessions, &error));
-
-    fixture->asker = (struct twd_asker){
-        .peer = at("127.0.0.1"),
-        .local = at("127.0.0.1"),
-        .mode = TW_MODE_UNAUTHENTICATED,
-        .owner = fixture,
-    };
-    fixture->asker.client = twd_clients_hold(&fixture->clients, &fixture->asker.peer);
-    *state = fixture;
-    return 0;
-}
-
-static int destroy(void **state)
-{
-    struct fixture *fixture = *state;
-    twd_plane_free(fixture->plane);
-    twd_sessions_free(fixture->sessions);
-    twd_clients_free(&fixture->clients);
-    twd_poller_free(fixture->poller);
-    twd_config_free(fixture->config);
-    free(fixture);
-    return 0;
-}
-
-/* Turns the main loop until the count is reached. */
-static void wait_for(const unsigned *count, unsigned wanted)
-{
-    const gint64 end = g_get_monotonic_time() + 10 * G_TIME_SPAN_SECOND;
-    while (*count < wanted && g_get_monotonic_time() < end)
-        if (!g_main_context_iteration(NULL, FALSE))
-            g_usleep(1000);
-    assert_int_equal(*count, wanted);
-}
-
-static void settle(void)
-{
-    for (int i = 0; i < 20; i++) {
-        while (g_main_context_iteration(NULL, FALSE))
-            ;
-        g_usleep(1000);
-    }
-}
-
-/* For as long as a busy machine keeps the workers from running. */
-static void settle_until_none_is_left(const struct fixture *fixture)
-{
-    const gint64 end = g_get_monotonic_time() + 10 * G_TIME_SPAN_SECOND;
-    struct twd_sessions_counts counts = twd_sessions_count(fixture->sessions);
-    while (counts.active + counts.lingering > 0 && g_get_monotonic_time() < end) {
-        settle();
-        counts = twd_sessions_count(fixture->sessions);
-    }
-    assert_int_equal(counts.active, 0);
-    assert_int_equal(counts.lingering, 0);
-}
-
-static struct tw_request a_request(uint16_t sender_port)
-{
-    return (struct tw_request){
-        .ipvn = 4,
-        .sender_port = sender_port,
-        .receiver_port = 1,
-        .timeout = UINT64_C(30) << 32,
-    };
-}
-
-static struct twd_session *ask(struct fixture *fixture, uint16_t sender_port)
-{
-    const struct tw_request request = a_request(sender_port);
-    enum twd_refusal refusal;
-    return twd_sessions_request(fixture->sessions, &request, &fixture->asker, &refusal);
-}
-
-static void assert_refused(struct fixture *fixture, const struct tw_request *request,
-                           enum twd_refusal wanted)
-{
-    enum twd_refusal refusal = TWD_REFUSAL_COUNT;
-    assert_null(twd_sessions_request(fixture->sessions, request, &fixture->asker, &refusal));
-    assert_string_equal(twd_refusal_name(refusal), twd_refusal_name(wanted));
-}
-
-static void assert_port_refused(struct fixture *fixture, uint16_t port, enum twd_refusal wanted)
-{
-    const struct tw_request request = a_request(port);
-    assert_refused(fixture, &request, wanted);
-}
-
-static void become(struct fixture *fixture, const char *peer)
-{
-    twd_clients_release(&fixture->clients, fixture->asker.client);
-    fixture->asker.peer = at(peer);
-    fixture->asker.client = twd_clients_hold(&fixture->clients, &fixture->asker.peer);
-}
 
 static void a_session_goes_through_its_states(void **state)
 {
@@ -254,6 +86,58 @@ static void limits_are_told_apart(void **state)
     fixture->config->max_sessions_per_client = 0;
     for (uint16_t port = 2; port <= 100; port++)
         assert_non_null(ask(fixture, port));
+}
+
+static struct twd_session *start_one(struct fixture *fixture, uint16_t sender_port)
+{
+    struct twd_session *session = ask(fixture, sender_port);
+    assert_non_null(session);
+    wait_for(&fixture->ready, fixture->ready + 1);
+    twd_sessions_start(fixture->sessions, session);
+    wait_for(&fixture->started, fixture->started + 1);
+    return session;
+}
+
+/* RFC 4656 section 6.5: neither can keep the other out. */
+static void clients_with_a_key_have_a_limit_of_their_own(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->config->max_sessions = 1;
+    fixture->config->max_sessions_authenticated = 2;
+    assert_non_null(ask(fixture, 1));
+    assert_port_refused(fixture, 2, TWD_REFUSE_SESSIONS);
+    become(fixture, "127.0.0.2");
+    fixture->asker.mode = TW_MODE_MIXED | TW_MODE_REFLECT_OCTETS;
+    assert_non_null(ask(fixture, 2));
+    assert_non_null(ask(fixture, 3));
+    assert_port_refused(fixture, 4, TWD_REFUSE_SESSIONS_AUTHENTICATED);
+    assert_int_equal(twd_refusal_accept(TWD_REFUSE_SESSIONS_AUTHENTICATED),
+                     TW_ACCEPT_TEMPORARY_LIMIT);
+    assert_int_equal(twd_sessions_count(fixture->sessions).active, 3);
+
+    fixture->config->max_sessions_per_client = 2;
+    fixture->config->max_sessions_authenticated = 0;
+    assert_port_refused(fixture, 4, TWD_REFUSE_CLIENT_SESSIONS);
+    become(fixture, "127.0.0.3");
+    assert_non_null(ask(fixture, 4));
+    assert_non_null(ask(fixture, 5));
+}
+
+static void room_that_one_class_gives_back_is_its_own(void **state)
+{
+    struct fixture *fixture = *state;
+    fixture->config->max_sessions = 1;
+    fixture->config->max_sessions_authenticated = 1;
+    struct twd_session *open = start_one(fixture, 1);
+    fixture->asker.mode = TW_MODE_MIXED;
+    struct twd_session *keyed = start_one(fixture, 2);
+    twd_sessions_stop(fixture->sessions, keyed);
+    twd_sessions_stop(fixture->sessions, open);
+    assert_int_equal(twd_sessions_count(fixture->sessions).lingering, 2);
+    twd_sessions_stop(fixture->sessions, start_one(fixture, 3));
+    assert_int_equal(open->state, TWD_SESSION_LINGERING); /* not pushed out by the other class */
+    assert_int_equal(twd_sessions_count(fixture->sessions).lingering, 2);
+    assert_int_equal(twd_sessions_count(fixture->sessions).active, 0);
 }
 
 /* Whoever stops and asks again for ever has a bounded number of sessions that linger. */
@@ -392,6 +276,8 @@ int main(void)
         CASE(a_session_without_packets_ends_by_itself),
         CASE(orders_that_cross_the_end_are_harmless),
         CASE(limits_are_told_apart),
+        CASE(clients_with_a_key_have_a_limit_of_their_own),
+        CASE(room_that_one_class_gives_back_is_its_own),
         CASE(lingering_sessions_are_bounded),
         CASE(lingering_sessions_of_many_clients_are_bounded),
         CASE(a_client_that_lingers_makes_room_for_itself),

@@ -9,7 +9,10 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "collectd-plugin/targets.h"
 #include "lib/time.h"
@@ -139,6 +142,16 @@ static void an_unknown_default_costs_nobody(void **state)
     assert_int_equal(targets->count, 1);
 }
 
+static void a_message_is_one_line_whatever_an_option_is_called(void **state)
+{
+    struct tw_targets *targets = *state;
+    begin(targets, "fra");
+    say(targets, "Host", "192.0.2.1");
+    say(targets, "Po\nrt\x1b", "1");
+    finish(targets);
+    only_message(targets, "<Target \"fra\">: unknown option \"Po?rt?\": did you mean \"Port\"?");
+}
+
 static void a_bad_value_names_block_option_value_and_what_is_valid(void **state)
 {
     struct tw_targets *targets = *state;
@@ -155,7 +168,7 @@ static void what_is_not_built_is_refused(void **state)
     struct tw_targets *targets = *state;
     begin(targets, "a");
     say(targets, "Host", "192.0.2.1");
-    say(targets, "KeyID", "noc");
+    say(targets, "StampKeyFile", "/etc/keys");
     begin(targets, "b");
     say(targets, "Host", "192.0.2.1");
     say(targets, "Session", "continuous");
@@ -163,7 +176,7 @@ static void what_is_not_built_is_refused(void **state)
     assert_int_equal(targets->count, 0);
     assert_int_equal(targets->message_count, 2);
     assert_string_equal(targets->messages[0],
-                        "<Target \"a\">: KeyID \"noc\": option is not supported "
+                        "<Target \"a\">: StampKeyFile \"/etc/keys\": option is not supported "
                         "by this version: it is not built yet");
     assert_string_equal(targets->messages[1],
                         "<Target \"b\">: Session \"continuous\": not supported by this version: it "
@@ -174,7 +187,7 @@ static void what_is_not_built_is_refused(void **state)
 static void a_bad_default_costs_those_who_would_use_it(void **state)
 {
     struct tw_targets *targets = *state;
-    set_default(targets, "Mode", string("encrypted"));
+    set_default(targets, "Mode", string("encripted"));
     begin(targets, "fra");
     say(targets, "Host", "192.0.2.1");
     begin(targets, "ams");
@@ -185,11 +198,161 @@ static void a_bad_default_costs_those_who_would_use_it(void **state)
     assert_string_equal(targets->targets[0].instance, "ams");
     assert_int_equal(targets->message_count, 2);
     assert_string_equal(targets->messages[0],
-                        "<Plugin twamp>: Mode \"encrypted\": not supported by this version: it is "
-                        "not built yet, use \"unauthenticated\"");
+                        "<Plugin twamp>: Mode \"encripted\": unknown value, did you mean "
+                        "\"encrypted\"?");
     assert_string_equal(
         targets->messages[1],
         "<Target \"fra\">: skipped, \"Mode\" of <Plugin twamp> is bad and not set here");
+}
+
+/* A file of secrets that lives as long as a test; `mode` as for chmod. */
+static char secret_path[32];
+
+static void write_secrets(const char *text, mode_t mode)
+{
+    snprintf(secret_path, sizeof secret_path, "/tmp/twamp-targets-XXXXXX");
+    const int fd = mkstemp(secret_path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    assert_int_equal(fchmod(fd, mode), 0);
+    assert_int_equal(close(fd), 0);
+}
+
+static void one_secured(struct tw_targets *targets, const char *mode, const char *keyid)
+{
+    begin(targets, "fra");
+    say(targets, "Host", "192.0.2.1");
+    say(targets, "Mode", mode);
+    if (keyid != NULL)
+        say(targets, "KeyID", keyid);
+    say(targets, "SecretFile", secret_path);
+    finish(targets);
+    assert_int_equal(unlink(secret_path), 0);
+}
+
+static void a_secured_target_has_the_secret_of_its_keyid(void **state)
+{
+    struct tw_targets *targets = *state;
+    write_secrets("lab other\r\nnoc twamp-kat-secret\r\n", 0640);
+    one_secured(targets, "encrypted", "noc");
+    assert_int_equal(targets->message_count, 0);
+    assert_int_equal(targets->count, 1);
+    const struct tw_secret *secret = targets->targets[0].secret;
+    assert_non_null(secret);
+    assert_int_equal(secret->size, 16);
+    assert_memory_equal(secret->passphrase, "twamp-kat-secret", 16);
+    tw_targets_forget_secrets(targets);
+    assert_null(targets->targets[0].secret);
+}
+
+static void keys_may_be_defaults_and_modes_may_differ(void **state)
+{
+    struct tw_targets *targets = *state;
+    write_secrets("noc one\nlab two\n", 0600);
+    set_default(targets, "KeyID", string("noc"));
+    set_default(targets, "SecretFile", string(secret_path));
+    begin(targets, "clear");
+    say(targets, "Host", "192.0.2.1");
+    begin(targets, "a");
+    say(targets, "Host", "192.0.2.2");
+    say(targets, "Mode", "mixed");
+    begin(targets, "b");
+    say(targets, "Host", "192.0.2.3");
+    say(targets, "Mode", "authenticated");
+    say(targets, "KeyID", "lab");
+    finish(targets);
+    assert_int_equal(unlink(secret_path), 0);
+    assert_int_equal(targets->message_count, 0);
+    assert_int_equal(targets->count, 3);
+    assert_null(targets->targets[0].secret);
+    assert_memory_equal(targets->targets[1].secret->passphrase, "one", 3);
+    assert_memory_equal(targets->targets[2].secret->passphrase, "two", 3);
+}
+
+static void a_secured_mode_says_what_it_needs(void **state)
+{
+    struct tw_targets *targets = *state;
+    begin(targets, "fra");
+    say(targets, "Host", "192.0.2.1");
+    say(targets, "Mode", "encrypted");
+    begin(targets, "ams");
+    say(targets, "Host", "192.0.2.2");
+    say(targets, "Mode", "mixed");
+    say(targets, "KeyID", "noc");
+    begin(targets, "par");
+    say(targets, "Host", "192.0.2.3");
+    say(targets, "KeyID", "noc");
+    finish(targets);
+    assert_int_equal(targets->count, 0);
+    assert_int_equal(targets->message_count, 3);
+    assert_string_equal(targets->messages[0],
+                        "<Target \"fra\">: Mode \"encrypted\" needs KeyID and SecretFile: the name "
+                        "of a secret that the server has too, and the file with lines of names "
+                        "and secrets");
+    assert_non_null(strstr(targets->messages[1], "Mode \"mixed\" needs SecretFile: "));
+    assert_string_equal(targets->messages[2],
+                        "<Target \"par\">: KeyID is of no use without Mode: add Mode "
+                        "\"encrypted\", \"authenticated\" or \"mixed\"");
+}
+
+static void a_keyid_that_is_not_in_the_file_is_named_with_it(void **state)
+{
+    struct tw_targets *targets = *state;
+    write_secrets("lab hunter2\n", 0640);
+    one_secured(targets, "encrypted", "noc");
+    assert_int_equal(targets->count, 0);
+    char text[256];
+    snprintf(text, sizeof text,
+             "<Target \"fra\">: KeyID \"noc\" is not in SecretFile \"%s\": add a line with it and "
+             "its secret, the same as on the server",
+             secret_path);
+    only_message(targets, text);
+}
+
+static void a_file_for_everybody_is_refused(void **state)
+{
+    struct tw_targets *targets = *state;
+    write_secrets("noc hunter2\n", 0644);
+    one_secured(targets, "encrypted", "noc");
+    assert_int_equal(targets->count, 0);
+    assert_int_equal(targets->message_count, 1);
+    assert_non_null(strstr(targets->messages[0], secret_path));
+    assert_non_null(strstr(targets->messages[0], "chmod o-rwx"));
+    assert_null(strstr(targets->messages[0], "hunter2"));
+}
+
+static void a_file_that_makes_no_sense_names_its_line(void **state)
+{
+    struct tw_targets *targets = *state;
+    write_secrets("noc one\nhunter2\n", 0600);
+    one_secured(targets, "encrypted", "noc");
+    assert_int_equal(targets->count, 0);
+    assert_int_equal(targets->message_count, 1);
+    char text[64];
+    snprintf(text, sizeof text, "SecretFile %s:2: ", secret_path);
+    assert_non_null(strstr(targets->messages[0], text));
+    assert_null(strstr(targets->messages[0], "hunter2"));
+}
+
+static void padding_must_fit_beside_the_header_of_the_mode(void **state)
+{
+    struct tw_targets *targets = *state;
+    write_secrets("noc one\n", 0600);
+    begin(targets, "fra");
+    say(targets, "Host", "192.0.2.1");
+    say(targets, "Mode", "encrypted");
+    say(targets, "KeyID", "noc");
+    say(targets, "SecretFile", secret_path);
+    say_number(targets, "Padding", 65493);
+    begin(targets, "ams");
+    say(targets, "Host", "192.0.2.2");
+    say_number(targets, "Padding", 65493);
+    finish(targets);
+    assert_int_equal(unlink(secret_path), 0);
+    only_message(targets,
+                 "<Target \"fra\">: Padding 65493: at most 65459 in Mode \"encrypted\" with "
+                 "these Features");
+    assert_int_equal(targets->count, 1);
 }
 
 static void of_several_defaults_the_last_counts(void **state)
@@ -491,9 +654,17 @@ int main(void)
         CASE(a_host_of_the_plugin_level_is_a_target_named_by_its_address),
         CASE(an_unknown_option_costs_its_target_alone),
         CASE(an_unknown_default_costs_nobody),
+        CASE(a_message_is_one_line_whatever_an_option_is_called),
         CASE(a_bad_value_names_block_option_value_and_what_is_valid),
         CASE(what_is_not_built_is_refused),
         CASE(a_bad_default_costs_those_who_would_use_it),
+        CASE(a_secured_target_has_the_secret_of_its_keyid),
+        CASE(keys_may_be_defaults_and_modes_may_differ),
+        CASE(a_secured_mode_says_what_it_needs),
+        CASE(a_keyid_that_is_not_in_the_file_is_named_with_it),
+        CASE(a_file_for_everybody_is_refused),
+        CASE(a_file_that_makes_no_sense_names_its_line),
+        CASE(padding_must_fit_beside_the_header_of_the_mode),
         CASE(of_several_defaults_the_last_counts),
         CASE(an_interval_of_collectd_has_the_same_bounds),
         CASE(an_interval_of_collectd_may_be_endless),

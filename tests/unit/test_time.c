@@ -187,6 +187,21 @@ static void stamp_is_read_by_its_own_z_bit(void **state)
     assert_int_equal(tw_wall_from_stamp(ptp, near, 37).ns, INT64_C(1700000000250000000));
 }
 
+static void stamp_has_the_z_bit_of_its_format(void **state)
+{
+    (void)state;
+    const tw_wall t = wall(INT64_C(1700000000250000000));
+    static const uint16_t errors[] = {0x8f84, 0xcf84};
+    for (int i = 0; i < 2; i++) {
+        const struct tw_stamp ntp = tw_stamp_from_wall(t, errors[i], false, 37);
+        assert_int_equal(ntp.bits, UINT64_C(0xe8fe6f8040000000));
+        assert_int_equal(ntp.error, 0x8f84);
+        const struct tw_stamp ptp = tw_stamp_from_wall(t, errors[i], true, 37);
+        assert_int_equal(ptp.bits, UINT64_C(0x6553f1250ee6b280));
+        assert_int_equal(ptp.error, 0xcf84);
+    }
+}
+
 static void instants_beyond_int64_saturate(void **state)
 {
     (void)state;
@@ -365,6 +380,7 @@ int main(void)
         cmocka_unit_test(ptp_timestamps_have_their_known_values),
         cmocka_unit_test(ptp_with_too_many_nanoseconds_is_still_a_number),
         cmocka_unit_test(stamp_is_read_by_its_own_z_bit),
+        cmocka_unit_test(stamp_has_the_z_bit_of_its_format),
         cmocka_unit_test(instants_beyond_int64_saturate),
         cmocka_unit_test(no_input_is_undefined),
         cmocka_unit_test(intervals_are_32_32_seconds),

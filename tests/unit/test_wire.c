@@ -246,6 +246,7 @@ static void reply_that_ends_before_sender_ttl_has_no_ttl(void **state)
         assert_int_equal(reply.sender_ttl_known, n >= 41);
         assert_int_equal(reply.sender_ttl, n >= 41 ? 63 : 0);
         assert_int_equal(reply.sender_dscp_ecn, n >= 42 ? 0xff : 0);
+        assert_int_equal(reply.sender_dscp_ecn_known, n >= 42);
     }
 }
 
@@ -257,6 +258,7 @@ static void octet_41_is_padding_unless_dscp_was_agreed(void **state)
     memset(octets, 0xff, sizeof octets);
     assert_int_equal(tw_get_test_reply(octets, 44, TW_MODE_UNAUTHENTICATED, &reply), TW_OK);
     assert_int_equal(reply.sender_dscp_ecn, 0);
+    assert_false(reply.sender_dscp_ecn_known);
     tw_put_test_reply(octets, TW_MODE_UNAUTHENTICATED, &reply);
     assert_int_equal(octets[41], 0xff);
 }
@@ -282,6 +284,19 @@ static void stamp_is_written_alone(void **state)
         tw_put_test_stamp(out, places[i].modes, stamp);
         assert_memory_equal(out, expected, sizeof out);
     }
+}
+
+static void receive_timestamp_is_read_alone(void **state)
+{
+    (void)state;
+    uint8_t in[40];
+    for (size_t i = 0; i < sizeof in; i++)
+        in[i] = (uint8_t)i;
+    assert_int_equal(tw_get_test_receive(in, TW_MODE_MIXED), UINT64_C(0x1011121314151617));
+    assert_int_equal(tw_get_test_receive(in, TW_MODE_UNAUTHENTICATED | TW_MODE_DSCP_ECN),
+                     UINT64_C(0x1011121314151617));
+    assert_int_equal(tw_get_test_receive(in, TW_MODE_AUTHENTICATED), UINT64_C(0x2021222324252627));
+    assert_int_equal(tw_get_test_receive(in, TW_MODE_ENCRYPTED), UINT64_C(0x2021222324252627));
 }
 
 static void ipv4_address_is_four_octets_and_the_rest_ignored(void **state)
@@ -393,6 +408,29 @@ static void sizes_follow_the_modes(void **state)
     }
 }
 
+/* D of RFC 6038 (27), with its erratum (64), and the 28 of RFC 7750 section 2.2.2. */
+static void truncation_follows_the_modes(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t mode, features, cut;
+    } rows[] = {
+        {TW_MODE_UNAUTHENTICATED, 0, 27},
+        {TW_MODE_MIXED, TW_MODE_REFLECT_OCTETS | TW_MODE_PTP, 27},
+        {TW_MODE_AUTHENTICATED, 0, 64},
+        {TW_MODE_ENCRYPTED, TW_MODE_SESSION_CONTROL, 64},
+        {TW_MODE_UNAUTHENTICATED, TW_MODE_DSCP_ECN, 28},
+        {TW_MODE_MIXED, TW_MODE_DSCP_ECN, 28},
+        {TW_MODE_AUTHENTICATED, TW_MODE_DSCP_ECN, 64},
+        {TW_MODE_ENCRYPTED, TW_MODE_DSCP_ECN, 64},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const uint32_t modes = rows[i].mode | rows[i].features;
+        assert_int_equal(tw_test_truncation(modes), rows[i].cut);
+        assert_int_equal(tw_test_truncation(modes | TW_MODE_SYMMETRICAL), 0);
+    }
+}
+
 static void every_accept_value_has_words(void **state)
 {
     (void)state;
@@ -441,10 +479,12 @@ int main(void)
         cmocka_unit_test(reply_that_ends_before_sender_ttl_has_no_ttl),
         cmocka_unit_test(octet_41_is_padding_unless_dscp_was_agreed),
         cmocka_unit_test(stamp_is_written_alone),
+        cmocka_unit_test(receive_timestamp_is_read_alone),
         cmocka_unit_test(ipv4_address_is_four_octets_and_the_rest_ignored),
         cmocka_unit_test(length_of_a_command_is_known_from_its_first_block),
         cmocka_unit_test(type_p_is_six_bits_of_dscp_under_two_zero_bits),
         cmocka_unit_test(sizes_follow_the_modes),
+        cmocka_unit_test(truncation_follows_the_modes),
         cmocka_unit_test(every_accept_value_has_words),
         cmocka_unit_test(every_result_has_words),
         cmocka_unit_test(integers_are_big_endian),

@@ -23,8 +23,8 @@ static int raised(const struct tw_engine *engine, int fd)
     return engine->config.raise_descriptors ? tw_descriptor_raise(fd) : fd;
 }
 
-/* What a run needs of the kernel; the resolver's threads too, since the owner may fork between new
- * and run. */
+/* What a run needs of the kernel; the threads for names and keys too, since the owner may fork
+ * between new and run. */
 static int open_all(struct tw_engine *engine)
 {
     engine->epoll = raised(engine, epoll_create1(EPOLL_CLOEXEC));
@@ -36,12 +36,17 @@ static int open_all(struct tw_engine *engine)
     engine->resolver = tw_resolver_new();
     if (engine->resolver == NULL)
         return -errno;
+    engine->deriver = tw_deriver_new();
+    if (engine->deriver == NULL)
+        return -errno;
     engine->armed = TW_NOT_ARMED;
     int error = register_event(engine, engine->timer, TW_TAG_TIMER);
     if (error == 0)
         error = register_event(engine, engine->stop, TW_TAG_STOP);
     if (error == 0)
         error = register_event(engine, tw_resolver_descriptor(engine->resolver), TW_TAG_RESOLVER);
+    if (error == 0)
+        error = register_event(engine, tw_deriver_descriptor(engine->deriver), TW_TAG_DERIVER);
     return error;
 }
 
@@ -49,6 +54,8 @@ static void close_all(struct tw_engine *engine)
 {
     tw_resolver_free(engine->resolver);
     engine->resolver = NULL;
+    tw_deriver_free(engine->deriver);
+    engine->deriver = NULL;
     if (engine->timer >= 0)
         close(engine->timer);
     if (engine->epoll >= 0)

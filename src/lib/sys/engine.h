@@ -1,4 +1,4 @@
-/* Runs many probes on one thread: names, control connections, test packets, deadlines.
+/* Runs many probes on one thread: names, keys, control connections, test packets, deadlines.
  *
  * The driver of lib/probe.h in the real world, shared by the collectd plugin and the command-line
  * client. One epoll descriptor, one timer, one heap of deadlines; the control connections are
@@ -29,8 +29,10 @@ struct tw_engine_target {
     int family;                   /* 4, 6, 0 = any */
     struct tw_address source;     /* family 0: any; the port, if not 0, is the test packets' */
     const char *device;           /* NULL: any; copied */
+    const uint8_t *passphrase;    /* of probe.client.keyid; NULL: none. Copied, and wiped by free */
+    size_t passphrase_size;       /* octets */
     struct tw_probe_config probe; /* phase_ns is set by the engine: a hash of the host, spread over
-                                     the interval */
+                                     the interval; tai_utc_s too: what the kernel knows */
     void *user;                   /* given back with every measurement */
 };
 
@@ -38,7 +40,8 @@ struct tw_engine_target {
 struct tw_engine *tw_engine_new(const struct tw_engine_config *config);
 void tw_engine_free(struct tw_engine *engine);
 
-/* 0, or -errno: -EINVAL when the session does not fit its interval, -ENOMEM. */
+/* 0, or -errno: -EINVAL when the session does not fit its interval or its mode wants a secret and
+ * there is none, -ENOMEM. */
 int tw_engine_add(struct tw_engine *engine, const struct tw_engine_target *target);
 
 /* Returns after tw_engine_stop: 0, or -errno when epoll or the timer fails. Sessions under way are

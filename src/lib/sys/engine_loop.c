@@ -1,13 +1,14 @@
 /* The engine's thread: one turn after the other.
  *
- * What is hard about a target is in the probe. Here is only what needs the kernel: waiting, and
- * sending each packet as close to its stamp as can be. Each turn takes everything that has arrived
- * before it lets any deadline pass, so that a reply that waits in a socket is never declared
- * lost. */
+ * What is hard about a target is in the probe. Here is only what needs the kernel: waiting, names
+ * and connections; test packets are in engine_packets.c, keys in engine_keys.c. Each turn takes
+ * everything that has arrived before it lets any deadline pass, so that a reply that waits in a
+ * socket is never declared lost. */
 #include "lib/sys/engine_loop.h"
 
 #include <errno.h>
 #include <netdb.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
 
@@ -19,13 +20,12 @@
 enum {
     EVENTS = 128, /* taken at a time */
     EVENT_ROUNDS = 16,
-    DRAIN_BATCHES = 32, /* of one test socket, each round */
 };
 
 /* A probe whose deadline stays in the past although it was served must not cost a processor. */
 #define STUCK_NS TW_NS_PER_MS
 
-static void touch(struct tw_engine *engine, struct tw_target *target)
+void tw_engine_touch(struct tw_engine *engine, struct tw_target *target)
 {
     if (target->touched)
         return;
@@ -34,10 +34,13 @@ static void touch(struct tw_engine *engine, struct tw_target *target)
     engine->touched = target;
 }
 
-static void add_to(_Atomic uint64_t *counter, uint64_t n)
+void tw_engine_set_deadline(struct tw_engine *engine, struct tw_target *target, tw_mono now)
 {
-    if (n != 0)
-        atomic_fetch_add_explicit(counter, n, memory_order_relaxed);
+    tw_mono deadline = tw_probe_deadline(&target->probe);
+    if (target->expired && tw_mono_reached(deadline, now))
+        deadline = tw_mono_after(now, STUCK_NS);
+    target->expired = false;
+    tw_heap_set(&engine->heap, &target->deadline, deadline);
 }
 
 static void begin_connect(struct tw_engine *engine, struct tw_target *target,
@@ -107,6 +110,9 @@ static void serve_events(struct tw_engine *engine, struct tw_target *target, tw_
         case TW_PROBE_CONNECT:
             begin_connect(engine, target, &event.address, now);
             break;
+        case TW_PROBE_KEY:
+            tw_engine_want_key(engine, target, &event.key, now);
+            break;
         case TW_PROBE_DISCONNECT:
             tw_control_part(&target->control, &target->probe, now);
             break;
@@ -116,15 +122,6 @@ static void serve_events(struct tw_engine *engine, struct tw_target *target, tw_
         }
     }
     tw_control_wait(&target->control, &target->probe);
-}
-
-static void set_deadline(struct tw_engine *engine, struct tw_target *target, tw_mono now)
-{
-    tw_mono deadline = tw_probe_deadline(&target->probe);
-    if (target->expired && tw_mono_reached(deadline, now))
-        deadline = tw_mono_after(now, STUCK_NS);
-    target->expired = false;
-    tw_heap_set(&engine->heap, &target->deadline, deadline);
 }
 
 /* Everything that follows from what happened in this turn; packets that are due are queued. */
@@ -138,97 +135,7 @@ static void serve_touched(struct tw_engine *engine, tw_mono now)
         if (target->member.socket != NULL && tw_probe_send_due(&target->probe, now))
             tw_test_socket_push_due(&target->member);
         else
-            set_deadline(engine, target, now);
-    }
-}
-
-static void deliver(struct tw_engine *engine, const struct tw_test_socket *socket,
-                    const struct tw_datagram *datagram)
-{
-    struct tw_test_member *member =
-        tw_test_sockets_find(&engine->sockets, socket, &datagram->remote);
-    struct tw_target *target = member == NULL ? NULL : tw_target_of_member(member);
-    if (target == NULL || !tw_address_equal(&datagram->remote, &target->probe.remote) ||
-        !tw_address_same_host(&datagram->local, &target->probe.local)) {
-        add_to(&engine->unknown, 1);
-        return;
-    }
-    tw_probe_receive(&target->probe, datagram->data, datagram->length, &datagram->arrival);
-    touch(engine, target);
-}
-
-static void drain(struct tw_engine *engine, struct tw_test_socket *socket)
-{
-    for (int i = 0; i < DRAIN_BATCHES; i++) {
-        const uint64_t drops = socket->udp.kernel_drops;
-        const int n = tw_udp_receive(&socket->udp, engine->in, &engine->clock);
-        add_to(&engine->kernel_drops, socket->udp.kernel_drops - drops);
-        for (int j = 0; j < n; j++)
-            deliver(engine, socket, tw_udp_batch_at(engine->in, (unsigned)j));
-        if (n < TW_UDP_BATCH)
-            return;
-    }
-}
-
-/* Takes members from the socket's queue, one packet of each. */
-static unsigned prepare_batch(struct tw_engine *engine, struct tw_test_socket *socket, tw_mono now,
-                              struct tw_target *targets[TW_UDP_BATCH])
-{
-    unsigned n = 0;
-    while (n < TW_UDP_BATCH && socket->due != NULL) {
-        struct tw_target *target = tw_target_of_member(tw_test_socket_pop_due(socket));
-        struct tw_datagram *datagram = tw_udp_batch_at(engine->out, n);
-        if (tw_probe_prepare(&target->probe, datagram->data, TW_UDP_BUFFER, &datagram->length) !=
-            TW_OK) {
-            set_deadline(engine, target, now);
-            continue;
-        }
-        datagram->remote = target->probe.remote;
-        datagram->local = target->probe.local;
-        datagram->interface = 0;
-        datagram->tos = (uint8_t)(target->config.dscp << 2);
-        targets[n++] = target;
-    }
-    return n;
-}
-
-/* The packets are stamped. One that the kernel does not take for its own reasons costs nobody else;
- * when there is no room at all, the rest was never sent. */
-static void send_batch(struct tw_engine *engine, struct tw_test_socket *socket,
-                       struct tw_target *targets[TW_UDP_BATCH], unsigned n, tw_mono now)
-{
-    unsigned first = 0;
-    while (first < n) {
-        const int sent = tw_udp_send_from(&socket->udp, engine->out, first, n - first);
-        if (sent > 0) {
-            first += (unsigned)sent;
-            continue;
-        }
-        const bool full = sent == -EAGAIN || sent == -ENOBUFS || sent == -ENOMEM;
-        const unsigned failed = full ? n - first : 1;
-        for (unsigned i = first; i < first + failed; i++)
-            tw_probe_unsend(&targets[i]->probe, -sent, now);
-        add_to(&engine->send_failures, failed);
-        first += failed;
-    }
-}
-
-static void send_due(struct tw_engine *engine, struct tw_test_socket *socket)
-{
-    while (socket->due != NULL) {
-        const struct tw_reading now = tw_clock_read(&engine->clock);
-        struct tw_target *targets[TW_UDP_BATCH];
-        const unsigned n = prepare_batch(engine, socket, now.mono, targets);
-        for (unsigned i = 0; i < n; i++) {
-            const struct tw_reading departure = tw_clock_departure(&engine->clock, &now);
-            tw_probe_stamp(&targets[i]->probe, tw_udp_batch_at(engine->out, i)->data, &departure);
-        }
-        send_batch(engine, socket, targets, n, now.mono);
-        for (unsigned i = 0; i < n; i++)
-            if (tw_probe_send_due(&targets[i]->probe, now.mono))
-                tw_test_socket_push_due(&targets[i]->member);
-            else
-                set_deadline(engine, targets[i], now.mono);
+            tw_engine_set_deadline(engine, target, now);
     }
 }
 
@@ -238,7 +145,7 @@ static void take_answers(struct tw_engine *engine, tw_mono now)
     while (tw_resolver_take(engine->resolver, &answer) != 0) {
         struct tw_target *target = engine->targets[answer.tag];
         tw_probe_resolved(&target->probe, answer.addresses, answer.count, answer.error, now);
-        touch(engine, target);
+        tw_engine_touch(engine, target);
     }
 }
 
@@ -250,7 +157,7 @@ static void take_control_event(struct tw_engine *engine, const struct epoll_even
         finish_connect(engine, target, now);
     else if (target->control.fd >= 0)
         tw_control_event(&target->control, &target->probe, event->events, now);
-    touch(engine, target);
+    tw_engine_touch(engine, target);
 }
 
 /* Test sockets first: what makes a target change its socket comes with the others. False when the
@@ -261,7 +168,7 @@ static bool take_round(struct tw_engine *engine, const struct epoll_event *event
     bool go_on = true;
     for (int i = 0; i < n; i++)
         if ((events[i].data.u64 & TW_TAG_KIND) == TW_TAG_SOCKET)
-            drain(engine, engine->sockets.sockets[events[i].data.u64 & TW_TAG_NUMBER]);
+            tw_engine_take_datagrams(engine, &events[i], now);
     for (int i = 0; i < n; i++) {
         switch (events[i].data.u64 & TW_TAG_KIND) {
         case TW_TAG_TARGET:
@@ -269,6 +176,9 @@ static bool take_round(struct tw_engine *engine, const struct epoll_event *event
             break;
         case TW_TAG_RESOLVER:
             take_answers(engine, now);
+            break;
+        case TW_TAG_DERIVER:
+            tw_engine_take_keys(engine, now);
             break;
         case TW_TAG_TIMER:
             engine->armed = TW_NOT_ARMED; /* and stays ready until it is set again */
@@ -305,7 +215,7 @@ static void expire(struct tw_engine *engine, const struct tw_reading *now)
         tw_heap_remove(&engine->heap, first); /* comes back when it has been served */
         tw_probe_expire(&target->probe, now);
         target->expired = true;
-        touch(engine, target);
+        tw_engine_touch(engine, target);
     }
 }
 
@@ -327,6 +237,16 @@ static int set_timer(struct tw_engine *engine)
     return 0;
 }
 
+/* A leap second, or a daemon that has just learnt of them all. */
+static void follow_tai(struct tw_engine *engine)
+{
+    if (engine->tai_utc_s == engine->clock.quality.tai_utc_s)
+        return;
+    engine->tai_utc_s = engine->clock.quality.tai_utc_s;
+    for (size_t i = 0; i < engine->count; i++)
+        engine->targets[i]->config.sender.tai_utc_s = engine->tai_utc_s;
+}
+
 static int loop(struct tw_engine *engine)
 {
     for (;;) {
@@ -339,20 +259,24 @@ static int loop(struct tw_engine *engine)
         if (epoll_wait(engine->epoll, &any, 1, -1) < 0 && errno != EINTR)
             return -errno;
         const struct tw_reading now = tw_clock_read(&engine->clock);
+        follow_tai(engine);
         if (!take_events(engine, now.mono))
             return 0;
         expire(engine, &now);
         serve_touched(engine, now.mono);
+        tw_engine_ask_keys(engine);
         for (size_t i = 0; i < engine->sockets.count; i++)
             if (engine->sockets.sockets[i] != NULL)
-                send_due(engine, engine->sockets.sockets[i]);
+                tw_engine_send_due(engine, engine->sockets.sockets[i]);
     }
 }
 
 static void begin(struct tw_engine *engine)
 {
     tw_clock_init(&engine->clock, 0);
+    engine->tai_utc_s = engine->clock.quality.tai_utc_s;
     tw_random_init(&engine->random);
+    engine->keys = (struct tw_engine_keys){.wanted = false};
     uint8_t seed[sizeof(uint32_t)];
     tw_random_fill(&engine->random, seed, sizeof seed);
     tw_test_sockets_init(&engine->sockets, engine->epoll, TW_TAG_SOCKET, tw_get32(seed),
@@ -362,9 +286,11 @@ static void begin(struct tw_engine *engine)
         struct tw_target *target = engine->targets[i];
         target->storage.scratch = engine->scratch;
         target->member = (struct tw_test_member){.socket = NULL};
+        target->key.waiting = false; /* for an answer of an earlier run */
+        target->config.sender.tai_utc_s = engine->tai_utc_s;
         tw_control_init(&target->control, engine->epoll, TW_TAG_TARGET | i);
         tw_probe_init(&target->probe, &target->config, &target->storage, &engine->random, now);
-        set_deadline(engine, target, now);
+        tw_engine_set_deadline(engine, target, now);
     }
 }
 

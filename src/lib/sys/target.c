@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "lib/keys.h"
+
 struct tw_target *tw_target_of_deadline(struct tw_heap_item *item)
 {
     return (struct tw_target *)((char *)item - offsetof(struct tw_target, deadline));
@@ -25,10 +27,13 @@ static bool makes_sense(const struct tw_engine_target *spec)
     const bool source =
         spec->source.family == 0 || spec->family == 0 || spec->source.family == spec->family;
     /* The padding alone first: the sum below must not overflow where size_t has 32 bits. */
-    const bool size = probe->sender.padding_length <= TW_UDP_PAYLOAD_MAX &&
-                      tw_test_sender_size(probe->client.mode | probe->client.features,
-                                          probe->sender.padding_length) <= TW_UDP_PAYLOAD_MAX;
-    return host && family && source && size && tw_probe_fits(probe);
+    const uint32_t padding = probe->sender.padding_length;
+    const bool size = padding == TW_PROBE_PADDING_EQUAL ||
+                      (padding <= TW_UDP_PAYLOAD_MAX &&
+                       tw_test_sender_size(probe->client.mode | probe->client.features, padding) <=
+                           TW_UDP_PAYLOAD_MAX);
+    const bool secret = spec->passphrase != NULL || !tw_keys_needed(probe->client.mode);
+    return host && family && source && size && secret && tw_probe_fits(probe);
 }
 
 /* FNV-1a. */
@@ -67,7 +72,8 @@ static bool allocate(const struct tw_engine_target *spec, struct tw_target *targ
     storage->slots[1] = calloc(n, sizeof *storage->slots[1]);
     storage->packets = calloc(n, sizeof *storage->packets);
     return storage->slots[0] != NULL && storage->slots[1] != NULL && storage->packets != NULL &&
-           copy_text(spec->host, &target->host) && copy_text(spec->device, &target->device);
+           copy_text(spec->host, &target->host) && copy_text(spec->device, &target->device) &&
+           tw_target_key_init(&target->key, spec->passphrase, spec->passphrase_size) == 0;
 }
 
 int tw_target_new(const struct tw_engine_target *spec, size_t index, struct tw_target **out)
@@ -98,5 +104,7 @@ void tw_target_free(struct tw_target *target)
     free(target->storage.packets);
     free(target->host);
     free(target->device);
+    tw_target_key_free(&target->key);
+    explicit_bzero(target, sizeof *target); /* the probe had session keys */
     free(target);
 }

@@ -11,6 +11,7 @@
 #include "lib/sys/control.h"
 #include "lib/sys/engine.h"
 #include "lib/sys/heap.h"
+#include "lib/sys/target_key.h"
 #include "lib/sys/test_sockets.h"
 
 struct tw_target {
@@ -26,6 +27,7 @@ struct tw_target {
     char *device;             /* NULL: any */
     int family;               /* of the addresses asked for: 4, 6 or 0 */
     struct tw_address source; /* family 0: any; the port is the test packets' */
+    struct tw_target_key key;
     void *user;
     struct tw_probe_config config;
     struct tw_probe_storage storage; /* scratch is the engine's */

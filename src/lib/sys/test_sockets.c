@@ -157,6 +157,8 @@ static int open_socket(struct tw_test_sockets *pool, const struct tw_address *bi
         .receive_buffer = RECEIVE_BUFFER,
     };
     int error = tw_udp_open(&socket->udp, &options);
+    if (error == 0)
+        (void)tw_udp_report_errors(&socket->udp); /* without them a refused packet is a lost one */
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = pool->tag + place};
     if (error == 0 && epoll_ctl(pool->epoll, EPOLL_CTL_ADD, socket->udp.fd, &event) != 0)
         error = -errno;

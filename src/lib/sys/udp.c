@@ -1,8 +1,8 @@
 /* UDP sockets of the test path, for the engine and the daemon's workers; the contract is in udp.h.
  *
  * Knows nothing of TWAMP: it moves datagrams and tells what the kernel knows of them. The error
- * queue stays off (no IP_RECVERR): on a socket shared by many peers it would fail the next send to
- * one of them for the sake of another. */
+ * queue stays off unless its user asks (udp_errors.c): on a socket shared by many peers it fails
+ * the next send to one of them for the sake of another. */
 #include "twamp-config.h" /* GNU extensions: recvmmsg, in6_pktinfo */
 
 #include "lib/sys/udp.h"

@@ -92,4 +92,17 @@ int tw_udp_send(struct tw_udp *udp, struct tw_udp_batch *batch, unsigned n);
  * taken. */
 int tw_udp_send_from(struct tw_udp *udp, struct tw_udp_batch *batch, unsigned first, unsigned n);
 
+/* Lets the kernel keep what ICMP says of datagrams that were sent. From then on epoll tells of them
+ * (EPOLLERR), and a send to anybody fails once with the errno of such an error, and is to be tried
+ * again. 0 or -errno. */
+int tw_udp_report_errors(const struct tw_udp *udp);
+
+struct tw_udp_error {
+    int error;                /* errno; 0: nothing of ICMP's */
+    struct tw_address remote; /* where the datagram was sent to */
+};
+
+/* Takes one; false when there is none. */
+bool tw_udp_take_error(const struct tw_udp *udp, struct tw_udp_error *error);
+
 #endif
