@@ -73,6 +73,10 @@ packages_in() {
         fedora:net)
             echo rrdtool collectd-write_prometheus python3-carbon python3-cryptography python3-whisper \
                 wireshark-cli nftables ethtool iproute iproute-tc ;;
+        # A compiler for s390x with its C library, and what runs its programs.
+        debian:bigendian) echo gcc-s390x-linux-gnu libc6-dev-s390x-cross qemu-user ;;
+        # There is a compiler for kernels only.
+        fedora:bigendian) ;;
         *) fail "contrib/lib.sh knows no packages for '$1' on this system" ;;
     esac
 }
@@ -123,6 +127,35 @@ install_packages() {
 apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive SYSTEMD_OFFLINE=1 \
         apt-get -q -y --no-install-recommends -o Dpkg::Options::=--force-confold install "$@" </dev/null
+}
+
+# unpack_foreign ARCHITECTURE DIRECTORY PACKAGE...: packages of another architecture and all that they
+# depend on, unpacked there, on the Debian family. Nothing is installed and the system need not know the
+# architecture: apt works on lists and an empty database of its own, with the system's sources and keys.
+# Needs no root; each step is chained with &&, for callers that ask for the status.
+unpack_foreign() {
+    local architecture=$1 root=$2 apt=$2.apt file
+    shift 2
+    mkdir -p "$root" "$apt/lists/partial" "$apt/cache/archives/partial" && : >"$apt/status" || return
+    cat >"$apt/conf" <<EOF
+#clear APT::Architectures;
+#clear APT::Update;
+APT::Architecture "$architecture";
+APT::Architectures { "$architecture"; };
+APT::Install-Recommends "false";
+Acquire::Languages "none";
+Dir::State "$apt";
+Dir::State::lists "$apt/lists";
+Dir::State::status "$apt/status";
+Dir::Cache "$apt/cache";
+EOF
+    apt-get -q -y -c "$apt/conf" update &&
+        apt-get -q -y -c "$apt/conf" --download-only install "$@" || return
+    for file in "$apt"/cache/archives/*.deb; do
+        dpkg-deb -x "$file" "$root" || return
+    done
+    # What base-files would bring: since packages hold everything under usr, the loader's place is a link.
+    [[ -e $root/lib ]] || ln -s usr/lib "$root/lib"
 }
 
 # copy_source FROM TO: the tree without version control and without anything that a build in it has
