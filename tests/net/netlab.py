@@ -194,6 +194,14 @@ class Lab:
         wait_for("twamp-server to be ready", ready)
         return process
 
+    def capture(self, namespace, interface, name):
+        """A dumpcap that writes what passes there into that file; ends with stop(..., SIGINT)."""
+        process = self.start(namespace, "dumpcap", "-q", "-i", interface, "-w", self.path(name),
+                             log="dumpcap.log")
+        wait_for("the capture", lambda: os.path.exists(self.path(name)) and
+                 "File:" in self.read("dumpcap.log"))
+        return process
+
     def status(self):
         return json.loads(run(SERVER, f"--status={self.path('status')}"))
 
