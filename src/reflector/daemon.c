@@ -313,6 +313,7 @@ static void begin_ticking(struct daemon *daemon)
 /* Everything that a session needs; with `ending` no more than there is. */
 static bool start(struct daemon *daemon, GError **error)
 {
+    take_signals(daemon); /* a reload that is asked for from now on ends nothing */
     twd_inherit_raise_limits();
     daemon->poller = twd_poller_new(error);
     if (daemon->poller == NULL || !open_sockets(daemon, error))
@@ -321,7 +322,6 @@ static bool start(struct daemon *daemon, GError **error)
     open_status_socket(daemon);
     if (!twd_inherit_become(daemon->config->user, error))
         return false;
-    take_signals(daemon);
     if (!make_keys(daemon, error))
         return false;
     await_keys(daemon);
