@@ -566,12 +566,16 @@ static void keys_are_forgotten(void **state)
         const bool needed = secured_modes[i] != TW_MODE_MIXED;
         const uint8_t *aes = pair.client.aes_key;
         const uint8_t *hmac = pair.client.hmac_key;
+        struct tw_cipher cipher; /* an expanded key begins with the key, word by word */
+        tw_cipher_init_encrypt(&cipher, aes);
+        const uint8_t *expanded = (const uint8_t *)&cipher;
         assert_int_equal(holds(&server->keys, sizeof(server->keys), aes, 16), needed);
         assert_false(
             holds(&server->response, sizeof(server->response), (const uint8_t *)"alice", 5));
-        assert_true(holds(server, sizeof(*server), aes, 16)); /* the first round's key */
+        assert_true(holds(server, sizeof(*server), expanded, 16));
 
         tw_server_wipe(server);
+        assert_false(holds(server, sizeof(*server), expanded, 16));
         assert_false(holds(server, sizeof(*server), aes, 16));
         assert_false(holds(server, sizeof(*server), hmac, 16));
         assert_false(holds(server, sizeof(*server), hmac + 16, 16));
