@@ -66,6 +66,9 @@ packages_in() {
         fedora:check)
             echo clang clang-tools-extra cppcheck ShellCheck libcmocka-devel procps-ng util-linux xz \
                 libasan libubsan libtsan ;;
+        # Where there is no such package, clang itself brings what it links sanitizers with.
+        debian:fuzz) echo libclang-rt-dev ;;
+        fedora:fuzz) echo compiler-rt ;;
         # The two -dev packages bring what write_prometheus loads, whose names change with every release.
         debian:net)
             echo rrdtool graphite-carbon python3 python3-cryptography python3-whisper tshark \
