@@ -133,13 +133,15 @@ static void put_jitter(struct sheet *sheet, const struct tw_summary *s)
     put(sheet, "latency", "pdv-reverse-p95", ms(s->reverse_variation.pdv_p95));
 }
 
-/* All shares are of the packets sent, so that those by direction add up to the loss. Without an
- * answer nothing is known of directions, and without a packet the loss is complete by definition: a
- * dead target must show. */
+/* All shares are of the packets sent, so that those by direction add up to the loss. Nothing is
+ * known of directions without an answer, nor from numbers that contradict one another, and without
+ * a packet the loss is complete by definition: a dead target must show. */
 static void put_loss(struct sheet *sheet, const struct tw_measurement *m)
 {
     const struct tw_summary *s = &m->summary;
-    const bool directions = s->direction_known && s->received + s->late > 0;
+    const bool believed =
+        (!s->direction_clamped && !s->direction_doubtful) || s->lost_forward + s->lost_reverse == 0;
+    const bool directions = s->direction_known && believed && s->received + s->late > 0;
     put(sheet, "percent", "loss", s->sent == 0 ? 100.0 : 100.0 * s->lost / s->sent);
     put(sheet, "percent", "loss-forward", directions ? 100.0 * s->lost_forward / s->sent : NAN);
     put(sheet, "percent", "loss-reverse", directions ? 100.0 * s->lost_reverse / s->sent : NAN);

@@ -148,6 +148,8 @@ static void attribute(struct tw_stats *stats, int64_t position, int64_t number, 
 {
     if (number > stats->reflector_last && number < REFLECTOR_LIMIT)
         stats->reflector_last = number;
+    if (number < 0 && !stats->config.base_from_first)
+        stats->number_before_first = true;
     bool counted = is_first && position >= stats->base;
     if (counted)
         stats->answered_from_base++;
@@ -192,6 +194,8 @@ static enum packet_state take_first(struct tw_stats *stats, const struct tw_samp
     }
     stats->received++;
     add_order(stats, position, number);
+    if (number < REFLECTOR_LIMIT && number - (position - stats->base) > stats->ahead)
+        stats->ahead = number - (position - stats->base);
     if ((sample->flags & TW_SAMPLE_ANOMALY) != 0) {
         stats->anomalies++;
         return PACKET_ANOMALY;
@@ -266,6 +270,12 @@ void tw_stats_init(struct tw_stats *stats, const struct tw_stats_config *config)
     memset(config->packets, 0, config->capacity * sizeof(*config->packets));
     for (unsigned i = 0; config->histograms != NULL && i < TW_STATS_HISTOGRAMS; i++)
         tw_histogram_init(&config->histograms[i]);
+}
+
+void tw_stats_skip(struct tw_stats *stats)
+{
+    assert(!stats->observation.any);
+    stats->base++;
 }
 
 void tw_stats_add(struct tw_stats *stats, const struct tw_sample *sample)
@@ -455,6 +465,16 @@ static void finish_order(const struct tw_stats *stats, struct tw_summary *summar
     summary->reordered_reverse = counts ? count32(stats->reordered_reverse) : 0;
 }
 
+/* Whether the direction of loss may be believed; after finish_order. Once packets have left the
+ * window nobody knows whether they were overtaken. */
+static void finish_doubt(const struct tw_stats *stats, struct tw_summary *summary)
+{
+    const int64_t duplicates = stats->excess > 0 ? stats->excess : 0;
+    const bool ahead =
+        stats->ahead > duplicates && !stats->overflowed && summary->reordered_forward == 0;
+    summary->direction_doubtful = summary->direction_known && (stats->number_before_first || ahead);
+}
+
 static void finish_duplicates(const struct tw_stats *stats, struct tw_summary *summary)
 {
     bool counts = stats->config.stateful || stats->reflector_counts;
@@ -497,6 +517,7 @@ void tw_stats_finish(struct tw_stats *stats, uint64_t sent, int64_t *scratch,
     tw_summary_none(summary);
     finish_loss(stats, sent, summary);
     finish_order(stats, summary);
+    finish_doubt(stats, summary);
     finish_duplicates(stats, summary);
     summary->clock_anomalies = count32(stats->anomalies);
     summary->reflector_counts = stats->reflector_counts;

@@ -54,9 +54,12 @@ struct tw_summary {
      * seen, those before the first if it is the base, and the late ones. */
     bool direction_known;
     uint32_t lost_forward, lost_reverse, lost_undecided;
-    bool direction_clamped; /* the Sequence Numbers contradict one another (a duplicate whose reply
-                               was lost, reordering at the edge, a peer that does not count as it
-                               should): the split was cut to what was lost */
+    bool direction_clamped;  /* the Sequence Numbers contradict one another (a duplicate whose reply
+                                was lost, reordering at the edge, a peer that does not count as it
+                                should): the split was cut to what was lost */
+    bool direction_doubtful; /* a reply was numbered as if more packets had reached the reflector
+                                before its own than had been sent before it, and none was seen to
+                                overtake it: perhaps it does not count from 0 */
 
     /* Extra copies in time (RFC 5560); forward + reverse = all, but for copies of packets that have
      * left the window. By Sequence Number if the reflector counts, else by T2 and T3; exact up to
@@ -145,6 +148,8 @@ struct tw_stats {
     uint32_t reflector_first;
     int64_t base;           /* loss before this position is not attributed */
     int64_t reflector_last; /* highest seen; -1 none */
+    int64_t ahead;          /* by how much a reply's number exceeded its packet's at most */
+    bool number_before_first;
     int64_t reflector_expected;
     uint64_t answered_from_base; /* late ones included */
     int64_t excess;              /* replies seen, less packets that they were replies to */
@@ -166,6 +171,10 @@ struct tw_stats {
 };
 
 void tw_stats_init(struct tw_stats *stats, const struct tw_stats_config *config);
+
+/* The first packet is no part of the session, or the first of the rest when there were others: it
+ * was withdrawn (tw_sender_withdraw). Before any sample. */
+void tw_stats_skip(struct tw_stats *stats);
 
 /* A sample with a Sequence Number before the session's first is ignored. */
 void tw_stats_add(struct tw_stats *stats, const struct tw_sample *sample);

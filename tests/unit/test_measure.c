@@ -246,6 +246,26 @@ static void unknown_directions_are_not_zero(void **state)
     is(&m, "percent-loss-undecided", NAN);
 }
 
+static void directions_by_numbers_that_contradict_one_another_are_unknown(void **state)
+{
+    (void)state;
+    static const bool clamped[] = {true, false};
+    for (size_t i = 0; i < LENGTH(clamped); i++) {
+        struct tw_measurement m = good();
+        m.summary.direction_clamped = clamped[i];
+        m.summary.direction_doubtful = !clamped[i];
+        is(&m, "percent-loss", 5);
+        is(&m, "percent-loss-forward", NAN);
+        is(&m, "percent-loss-reverse", NAN);
+        is(&m, "percent-loss-undecided", NAN);
+        m.summary.lost = m.summary.lost_undecided;
+        m.summary.received = m.summary.sent - m.summary.lost;
+        m.summary.lost_forward = m.summary.lost_reverse = 0;
+        is(&m, "percent-loss-forward", 0); /* there is nothing to be split */
+        is(&m, "percent-loss-reverse", 0);
+    }
+}
+
 /* What a dead interval looks like, whatever the reason. */
 static void looks_dead(const struct tw_measurement *m, enum tw_measurement_state probe_state)
 {
@@ -431,6 +451,7 @@ int main(void)
         cmocka_unit_test(percentiles_need_samples),
         cmocka_unit_test(directions_add_up_to_the_loss),
         cmocka_unit_test(unknown_directions_are_not_zero),
+        cmocka_unit_test(directions_by_numbers_that_contradict_one_another_are_unknown),
         cmocka_unit_test(an_interval_without_a_session_is_published),
         cmocka_unit_test(an_interval_without_answers_is_published),
         cmocka_unit_test(clocks_that_disagree_are_not_valid),

@@ -98,6 +98,51 @@ static void contradiction_is_clamped_and_flagged(void **state)
     assert_true(summary.direction_clamped);
 }
 
+/* {packet, number}; the last of `sent` packets was answered. */
+struct doubt {
+    const char *why;
+    uint32_t pairs[4][2];
+    uint32_t sent;
+    bool doubtful;
+};
+
+static void numbers_that_no_counting_reflector_gives_are_doubted(void **state)
+{
+    (void)state;
+    static const struct doubt table[] = {
+        {"as it should be", {{0, 0}, {1, 1}, {3, 2}, {4, 3}}, 5, false},
+        {"reply lost", {{0, 0}, {1, 1}, {3, 3}, {4, 4}}, 5, false},
+        {"overtaken", {{0, 2}, {1, 0}, {2, 1}, {4, 3}}, 5, false},
+        {"forward duplicate", {{0, 0}, {0, 1}, {1, 2}, {3, 3}}, 4, false},
+        {"counts from 1", {{0, 1}, {1, 2}, {3, 3}, {4, 4}}, 5, true},
+        {"counts on from the session before", {{0, 10}, {1, 11}, {3, 12}, {4, 13}}, 5, true},
+        {"counts from 2^31", {{0, 1u << 31}, {1, (1u << 31) + 1}, {2, (1u << 31) + 2}}, 3, true},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+        begin_stateful();
+        for (size_t j = 0; j < ARRAY_SIZE(table[i].pairs); j++)
+            if (j == 0 || table[i].pairs[j][0] + table[i].pairs[j][1] != 0)
+                feed_pairs(&table[i].pairs[j], 1);
+        finish(table[i].sent);
+        if (summary.direction_doubtful != table[i].doubtful)
+            fail_msg("%s", table[i].why);
+    }
+}
+
+static void withdrawn_packets_are_no_part_of_the_split(void **state)
+{
+    (void)state;
+    static const uint32_t pairs[][2] = {{2, 0}, {4, 1}, {5, 3}};
+    begin_stateful();
+    tw_stats_skip(&stats);
+    tw_stats_skip(&stats);
+    feed_pairs(pairs, ARRAY_SIZE(pairs));
+    finish(5);
+    check_loss(2, 0, 1, 1);
+    assert_false(summary.direction_clamped);
+    assert_false(summary.direction_doubtful);
+}
+
 static void nonsense_numbers_never_break_the_sum(void **state)
 {
     (void)state;
@@ -369,6 +414,8 @@ int main(void)
         cmocka_unit_test(session_of_late_replies_only_has_no_delays),
         cmocka_unit_test(direction_is_unknown_while_nothing_shows_that_the_reflector_counts),
         cmocka_unit_test(contradiction_is_clamped_and_flagged),
+        cmocka_unit_test(numbers_that_no_counting_reflector_gives_are_doubted),
+        cmocka_unit_test(withdrawn_packets_are_no_part_of_the_split),
         cmocka_unit_test(nonsense_numbers_never_break_the_sum),
         cmocka_unit_test(more_answers_than_packets_never_make_loss_negative),
         cmocka_unit_test(first_reply_is_the_base_when_the_counter_is_unknown),
