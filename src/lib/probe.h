@@ -183,15 +183,18 @@ void tw_probe_sent(struct tw_probe *probe, size_t n, tw_mono now);
 void tw_probe_disconnected(struct tw_probe *probe, tw_mono now);
 
 /* Whether a test packet is due. Then: prepare, stamp as late as possible, send to probe->remote
- * from probe->local; if the kernel does not take it: unsend, with its errno. ECONNREFUSED, of a
- * driver that hears of ICMP errors, means that nobody received the newest packet; in the first
- * second after the start that is a reflector that warms up (TW_QUIRK_WARM_UP). Either way the
- * packet was not sent, and is no loss of the path. */
+ * from probe->local; if the kernel does not take it: unsend, with its errno. The packet was then
+ * not sent, and is no loss of the path. */
 bool tw_probe_send_due(const struct tw_probe *probe, tw_mono now);
 TW_MUST_CHECK enum tw_result tw_probe_prepare(struct tw_probe *probe, uint8_t *out, size_t cap,
                                               size_t *len);
 void tw_probe_stamp(struct tw_probe *probe, uint8_t *out, const struct tw_reading *now);
 void tw_probe_unsend(struct tw_probe *probe, int error, tw_mono now);
+
+/* The reflector's host refused a packet (ICMP). Within the first second of a session, and before
+ * any reply, that is a reflector that warms up (TW_QUIRK_WARM_UP): another packet is sent in place
+ * of that one, which is no loss of the path. Any other refusal is loss. */
+void tw_probe_refused(struct tw_probe *probe, tw_mono now);
 
 /* Whether test packets may come from there: from the reflector's address and port, or those of the
  * session before. */

@@ -177,14 +177,28 @@ void tw_probe_stamp(struct tw_probe *probe, uint8_t *out, const struct tw_readin
 
 void tw_probe_unsend(struct tw_probe *probe, int error, tw_mono now)
 {
-    const tw_mono warm = tw_mono_after(probe->started, TW_PROBE_WARM_UP_NS);
-    if (error == ECONNREFUSED && !tw_mono_reached(warm, now))
-        probe->measurement.quirks |= TW_QUIRK_WARM_UP;
     probe->send_error = error;
     tw_sender_unsend(&probe->senders[probe->current]);
     probe->sent--;
     probe->phase = TW_PROBE_TEST;
     probe->next_send = tw_mono_after(now, probe->config->packet_interval_ns);
+}
+
+/* Before the first reply packets are refused in the order in which they left. */
+void tw_probe_refused(struct tw_probe *probe, tw_mono now)
+{
+    const bool running = probe->phase == TW_PROBE_TEST || probe->phase == TW_PROBE_DRAIN;
+    const tw_mono warm = tw_mono_after(probe->started, TW_PROBE_WARM_UP_NS);
+    if (!running || tw_mono_reached(warm, now) || probe->stats.observation.any ||
+        !tw_sender_withdraw(&probe->senders[probe->current]))
+        return;
+    probe->measurement.quirks |= TW_QUIRK_WARM_UP;
+    probe->send_error = ECONNREFUSED;
+    tw_stats_skip(&probe->stats);
+    probe->sent--;
+    if (probe->phase == TW_PROBE_DRAIN && !tw_mono_reached(now, probe->next_send))
+        probe->next_send = now; /* one more is to leave, and not several at once */
+    probe->phase = TW_PROBE_TEST;
 }
 
 bool tw_probe_expects(const struct tw_probe *probe, const struct tw_address *remote)

@@ -200,20 +200,31 @@ void tw_sender_departed(struct tw_sender *sender, uint32_t sequence, tw_wall t1,
     slot->source = (uint8_t)source;
 }
 
-/* The instant of arrival on the clock of the deadlines. A wall clock set back between arrival and
- * reading would put it into the future: then the time of reading is the best that is known. */
-static tw_mono arrived_at(const struct tw_arrival *arrival)
-{
-    const int64_t ago_ns = arrival->read.wall.ns - arrival->at.ns;
-    return (tw_mono){ago_ns > 0 ? arrival->read.mono.ns - ago_ns : arrival->read.mono.ns};
-}
-
 /* Keeps next_lost at the oldest packet that is not settled. */
 static void skip_settled(struct tw_sender *sender)
 {
     while (sender->next_lost != sender->next_sequence &&
            is_settled(slot_of(sender, sender->next_lost)))
         sender->next_lost++;
+}
+
+bool tw_sender_withdraw(struct tw_sender *sender)
+{
+    struct tw_sender_slot *slot = slot_of(sender, sender->next_lost);
+    if (sender->next_lost == sender->next_sequence || slot->state != SLOT_SENT)
+        return false;
+    slot->state = SLOT_FREE;
+    sender->unanswered--;
+    skip_settled(sender);
+    return true;
+}
+
+/* The instant of arrival on the clock of the deadlines. A wall clock set back between arrival and
+ * reading would put it into the future: then the time of reading is the best that is known. */
+static tw_mono arrived_at(const struct tw_arrival *arrival)
+{
+    const int64_t ago_ns = arrival->read.wall.ns - arrival->at.ns;
+    return (tw_mono){ago_ns > 0 ? arrival->read.mono.ns - ago_ns : arrival->read.mono.ns};
 }
 
 /* Moves the slot on for a reply; returns the sample's flags for it. */

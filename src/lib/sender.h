@@ -100,6 +100,10 @@ void tw_sender_stamp(struct tw_sender *sender, uint8_t *out, const struct tw_rea
  * its number again. For a batch cut short: once for each packet, the newest first. */
 void tw_sender_unsend(struct tw_sender *sender);
 
+/* The oldest packet without a reply did not reach the other end: it is forgotten, and its number is
+ * not used again. False when there is none, or only a late reply came. */
+bool tw_sender_withdraw(struct tw_sender *sender);
+
 /* A transmit timestamp that came after departure; the newest of its sequence number counts. Ignored
  * if the packet is no longer remembered. */
 void tw_sender_departed(struct tw_sender *sender, uint32_t sequence, tw_wall t1,

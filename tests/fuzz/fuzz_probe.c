@@ -35,7 +35,7 @@ static struct tw_probe_config plan(struct fuzz_input *input)
 static void turn_server(struct fuzz_input *input, struct sim *sim)
 {
     struct sim_server *server = sim_server(sim);
-    switch (fuzz_octet(input) % 8) {
+    switch (fuzz_octet(input) % 9) {
     case 0:
         server->tcp_filtered = (fuzz_octet(input) & 1) != 0;
         break;
@@ -56,6 +56,9 @@ static void turn_server(struct fuzz_input *input, struct sim *sim)
         break;
     case 6:
         sim_kill_server(sim);
+        break;
+    case 7:
+        server->warm_up_ns = fuzz_duration_ns(input) % (2 * TW_NS_PER_S);
         break;
     default:
         server->turnaround_ns = fuzz_duration_ns(input) % TW_NS_PER_S;

@@ -31,6 +31,7 @@ struct world {
     uint32_t reflected;
     uint64_t t1_bits[SLOTS];
     uint64_t samples, lost;
+    uint32_t withdrawn;
 };
 
 static void begin(struct world *world)
@@ -162,6 +163,15 @@ static void receive_reply(struct world *world)
     tw_stats_add(&world->stats, &sample);
 }
 
+/* A refusal while the reflector warms up. */
+static void withdraw(struct world *world)
+{
+    if (world->stats.observation.any || world->lost > 0 || !tw_sender_withdraw(&world->sender))
+        return; /* what is withdrawn comes before all the rest */
+    tw_stats_skip(&world->stats);
+    world->withdrawn++;
+}
+
 static void lose(struct world *world)
 {
     uint32_t sequence;
@@ -190,6 +200,9 @@ static void step(struct world *world)
     case 4:
         send_packet(world);
         break;
+    case 5:
+        withdraw(world);
+        break;
     default:
         receive_reply(world);
         break;
@@ -200,8 +213,9 @@ static void end(struct world *world)
 {
     static int64_t scratch[SLOTS];
     struct tw_summary summary;
-    tw_stats_finish(&world->stats, world->sent, scratch, &summary);
-    FUZZ_CHECK(summary.sent == world->sent);
+    const uint32_t sent = world->sent - world->withdrawn;
+    tw_stats_finish(&world->stats, sent, scratch, &summary);
+    FUZZ_CHECK(summary.sent == sent);
     FUZZ_CHECK(summary.received + summary.lost == summary.sent);
     if (summary.direction_known)
         FUZZ_CHECK(summary.lost_forward + summary.lost_reverse + summary.lost_undecided ==

@@ -194,6 +194,9 @@ static void happen(struct sim *sim, const struct event *event)
     case TEST_REPLY:
         tw_probe_receive(&sim->probe, event->data, event->n, &arrival);
         break;
+    case REFUSAL:
+        tw_probe_refused(&sim->probe, now.mono);
+        break;
     case NAME_ANSWER:
         answer_name(sim);
         break;

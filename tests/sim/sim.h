@@ -60,6 +60,7 @@ struct sim_server {
     uint64_t flip_octet;    /* of each connection: its bits are turned over on the way; 0 = none */
     bool stateless;         /* copies the sender's number into its replies, as some routers do */
     int64_t turnaround_ns;  /* T3 - T2 */
+    int64_t warm_up_ns;     /* for so long after a start its host refuses test packets (ICMP) */
     bool ptp_utc;           /* its PTP timestamps count from UTC, as if TAI were the same */
     struct tw_server_config config;
     int64_t refwait_ns;

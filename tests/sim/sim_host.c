@@ -101,12 +101,18 @@ static struct session *find_session(struct sim *sim, const struct connection *co
     return NULL;
 }
 
+static void begin(struct sim *sim, struct session *session)
+{
+    session->started = sim->now;
+    tw_reflector_start(&session->machine, sim_net_server_now(sim).mono);
+}
+
 static uint8_t start_one(struct sim *sim, struct session *session)
 {
     if (session == NULL || session->machine.state != TW_REFLECTOR_ACCEPTED)
         return TW_ACCEPT_UNSUPPORTED;
     if (sim->server.start_accept == TW_ACCEPT_OK)
-        tw_reflector_start(&session->machine, sim_net_server_now(sim).mono);
+        begin(sim, session);
     return sim->server.start_accept;
 }
 
@@ -143,7 +149,7 @@ static void start_all(struct sim *sim, struct connection *connection)
     for (unsigned s = 0; s < SESSIONS && accept == TW_ACCEPT_OK; s++)
         if (is_of(&sim->sessions[s], connection) &&
             sim->sessions[s].machine.state == TW_REFLECTOR_ACCEPTED)
-            tw_reflector_start(&sim->sessions[s].machine, now);
+            begin(sim, &sim->sessions[s]);
     enum tw_result result = tw_server_answer_start(&connection->machine, accept, now);
     assert(result == TW_OK);
     (void)result;
@@ -274,6 +280,11 @@ void sim_host_reflect(struct sim *sim, const struct event *event)
         size_t n = 0;
         if (!session->used)
             continue;
+        if (session->machine.state == TW_REFLECTOR_STARTED &&
+            sim->now < session->started + sim->server.warm_up_ns) {
+            sim_net_udp(sim, &sim->reverse, REFUSAL, sim->now, NULL, 0, 0);
+            return;
+        }
         const enum tw_reflector_verdict verdict =
             tw_reflector_prepare(&session->machine, event->data, event->n, &arrival, &sim->random,
                                  reply, sizeof reply, &n);

@@ -21,6 +21,7 @@ enum event_type {
     FIN_CLIENT,  /* the server closed */
     TEST_PACKET, /* at the reflector */
     TEST_REPLY,  /* at the sender */
+    REFUSAL,     /* likewise: ICMP says that nobody listened */
     NAME_ANSWER,
     DERIVED, /* a key, for the client */
 };
@@ -50,6 +51,7 @@ struct session {
     unsigned connection; /* its id */
     bool orphan;         /* its connection is gone */
     uint8_t dscp;
+    int64_t started; /* true time */
     uint8_t sid[TW_SID_SIZE];
     struct tw_protection protection;
     struct tw_reflector machine;

@@ -529,6 +529,46 @@ static void reflector_that_counts_is_found_out_by_its_numbers(void **state)
     sim_free(sim);
 }
 
+/* Whether a packet or five are under way when the first refusal comes back. */
+static void reflector_that_warms_up_costs_no_loss(void **state)
+{
+    (void)state;
+    static const int64_t delays_ns[] = {1 * MS, 20 * MS, 75 * MS, 130 * MS, 240 * MS};
+    for (size_t i = 0; i < sizeof delays_ns / sizeof delays_ns[0]; i++) {
+        struct sim *sim = new_world();
+        sim_forward(sim)->delay_ns = sim_reverse(sim)->delay_ns = delays_ns[i];
+        sim_server(sim)->warm_up_ns = 250 * MS + 2 * delays_ns[i]; /* refuses three packets */
+        sim_run(sim, after_interval(2));
+        assert_int_equal(results(sim), 3);
+        for (size_t r = 0; r < 3; r++) {
+            const struct tw_measurement *m = result(sim, r);
+            assert_int_equal(m->summary.sent, 10);
+            assert_int_equal(m->summary.received, 10);
+            assert_true(m->summary.direction_known);
+            assert_false(m->summary.direction_clamped || m->summary.direction_doubtful);
+            assert_true((m->quirks & TW_QUIRK_WARM_UP) != 0);
+        }
+        sim_free(sim);
+    }
+}
+
+static void loss_beside_a_warm_up_keeps_its_direction(void **state)
+{
+    (void)state;
+    struct sim *sim = new_world();
+    struct script reverse = {.lost = LIST(4)}; /* three refusals, then replies */
+    sim_server(sim)->warm_up_ns = 250 * MS;
+    sim_forward(sim)->delay_ns = sim_reverse(sim)->delay_ns = 75 * MS;
+    obey(sim_reverse(sim), &reverse);
+    sim_run(sim, after_interval(0));
+    const struct tw_summary *s = &result(sim, 0)->summary;
+    assert_int_equal(s->sent, 10);
+    assert_int_equal(s->lost, 1);
+    assert_int_equal(s->lost_reverse, 1);
+    assert_false(s->direction_doubtful);
+    sim_free(sim);
+}
+
 static void sessions_end_at_the_server_too(void **state)
 {
     (void)state;
@@ -637,6 +677,8 @@ int main(void)
         cmocka_unit_test(stepped_clock_is_noticed_and_spoils_only_the_samples_it_hits),
         cmocka_unit_test(reflector_that_copies_numbers_tells_no_direction),
         cmocka_unit_test(reflector_that_counts_is_found_out_by_its_numbers),
+        cmocka_unit_test(reflector_that_warms_up_costs_no_loss),
+        cmocka_unit_test(loss_beside_a_warm_up_keeps_its_direction),
         cmocka_unit_test(sessions_end_at_the_server_too),
         cmocka_unit_test(random_paths_are_counted_right),
         cmocka_unit_test(a_day_of_intervals_stays_exact),

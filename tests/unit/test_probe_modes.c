@@ -478,20 +478,85 @@ static void refused_packets_of_the_first_second_are_warm_up_and_no_loss(void **s
         rig_testing(&rig);
         rig_set_time(&rig, rig.now.mono.ns + after_ns[i]);
         send_packet(&rig);
-        tw_probe_unsend(&rig.probe, ECONNREFUSED, rig.now.mono);
-        assert_false(tw_probe_send_due(&rig.probe, rig.now.mono));
+        tw_probe_refused(&rig.probe, rig.now.mono);
+        if (after_ns[i] == 0)
+            assert_false(tw_probe_send_due(&rig.probe, rig.now.mono));
         while (rig.probe.phase == TW_PROBE_TEST) {
-            rig_set_time(&rig, tw_probe_deadline(&rig.probe).ns);
-            send_all_due(&rig);
+            if (!tw_probe_send_due(&rig.probe, rig.now.mono))
+                rig_set_time(&rig, tw_probe_deadline(&rig.probe).ns);
+            send_packet(&rig);
             reflect_packet(&rig);
         }
         const struct tw_measurement m = wait_for_result(&rig);
+        const bool warm_up = after_ns[i] < 1000 * MS;
         assert_int_equal(m.summary.sent, 4);
-        assert_int_equal(m.summary.received, 4);
-        assert_int_equal(m.summary.lost, 0);
-        assert_int_equal(m.quirks & TW_QUIRK_WARM_UP,
-                         after_ns[i] < 1000 * MS ? TW_QUIRK_WARM_UP : 0);
+        assert_int_equal(m.summary.received, warm_up ? 4 : 3);
+        assert_int_equal(m.summary.lost, warm_up ? 0 : 1);
+        assert_int_equal(m.quirks & TW_QUIRK_WARM_UP, warm_up ? TW_QUIRK_WARM_UP : 0);
     }
+}
+
+/* ... which come a round trip after their packets: others are under way by then. */
+static void refusals_are_of_the_oldest_packets(void **state)
+{
+    (void)state;
+    struct rig rig;
+    uint8_t reply[41];
+    uint8_t packets[8][RIG_PACKET];
+    unsigned sent = 0;
+    unsigned reflected = 0;
+    rig_testing(&rig);
+    const int64_t began = rig.now.mono.ns;
+    for (int64_t at = 0; at < 1000 * MS; at += 50 * MS) {
+        if (at > 0)
+            rig_set_time(&rig, began + at);
+        /* a round trip of 250 ms; what leaves from 200 ms on is reflected */
+        if (at == 250 * MS || at == 350 * MS)
+            tw_probe_refused(&rig.probe, rig.now.mono);
+        if (at >= 450 * MS && at % (100 * MS) != 0 && reflected + 2 < sent) {
+            make_reply(packets[reflected + 2], reflected, reply);
+            const struct tw_arrival arrival = arrival_now(&rig);
+            tw_probe_receive(&rig.probe, reply, sizeof reply, &arrival);
+            reflected++;
+        }
+        if (tw_probe_send_due(&rig.probe, rig.now.mono)) {
+            assert_in_range(sent, 0, ARRAY_SIZE(packets) - 1);
+            send_packet(&rig);
+            memcpy(packets[sent], rig.packet, RIG_PACKET);
+            assert_int_equal(tw_get32(rig.packet), sent);
+            sent++;
+        }
+    }
+    assert_int_equal(sent, 6);
+    const struct tw_measurement m = wait_for_result(&rig);
+    assert_int_equal(m.summary.sent, 4);
+    assert_int_equal(m.summary.received, 4);
+    assert_int_equal(m.summary.lost_forward + m.summary.lost_reverse, 0);
+    assert_false(m.summary.direction_clamped || m.summary.direction_doubtful);
+    assert_int_equal(m.quirks & TW_QUIRK_WARM_UP, TW_QUIRK_WARM_UP);
+}
+
+static void refusal_after_any_reply_changes_nothing(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_begin(&rig);
+    rig.config.sender.wait_ns = 50 * MS;
+    wait_for(&rig, TW_PROBE_RESOLVE);
+    answer_name(&rig, 1);
+    wait_for(&rig, TW_PROBE_CONNECT);
+    accept_connection(&rig);
+    say_greeting(&rig);
+    finish_set_up(&rig);
+    send_packet(&rig);
+    rig_set_time(&rig, rig.now.mono.ns + 60 * MS);
+    reflect_packet(&rig); /* too late */
+    tw_probe_refused(&rig.probe, rig.now.mono);
+    send_session(&rig);
+    const struct tw_measurement m = wait_for_result(&rig);
+    assert_int_equal(m.summary.sent, 4);
+    assert_int_equal(m.summary.late, 1);
+    assert_int_equal(m.quirks & TW_QUIRK_WARM_UP, 0);
 }
 
 int main(void)
@@ -518,6 +583,8 @@ int main(void)
         cmocka_unit_test(what_a_server_says_during_the_test_is_told_with_it),
         cmocka_unit_test(quirks_of_a_server_that_refuses_are_told_too),
         cmocka_unit_test(refused_packets_of_the_first_second_are_warm_up_and_no_loss),
+        cmocka_unit_test(refusals_are_of_the_oldest_packets),
+        cmocka_unit_test(refusal_after_any_reply_changes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

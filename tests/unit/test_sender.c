@@ -202,6 +202,33 @@ static void packet_the_kernel_did_not_take_was_never_sent(void **state)
     assert_answered(&s, 0, MS, 0);
 }
 
+static void oldest_packet_that_never_arrived_is_forgotten(void **state)
+{
+    (void)state;
+    struct session s;
+    open_session(&s, (struct tw_sender_config){.padding_length = 27});
+    assert_false(tw_sender_withdraw(&s.sender));
+    for (int i = 0; i < SLOTS; i++)
+        send_at(&s, i);
+    assert_true(tw_sender_withdraw(&s.sender));
+    assert_int_equal(s.sender.unanswered, SLOTS - 1);
+    assert_int_equal(deadline_ns(&s), WAIT_NS + 1);
+    assert_int_equal(answer_at(&s, 0, MS, MS), TW_SENDER_FOREIGN);
+    send_at(&s, 2 * MS); /* has its slot, but not its number */
+    assert_int_equal(tw_get32(s.packet), SLOTS);
+    assert_answered(&s, 1, 3 * MS, 0);
+}
+
+static void packet_whose_reply_came_too_late_did_arrive(void **state)
+{
+    (void)state;
+    struct session s;
+    open_session(&s, (struct tw_sender_config){.padding_length = 27});
+    send_at(&s, 0);
+    assert_answered(&s, 0, WAIT_NS + 1, TW_SAMPLE_LATE);
+    assert_false(tw_sender_withdraw(&s.sender));
+}
+
 static void batch_cut_short_is_unsent_from_its_end(void **state)
 {
     (void)state;
@@ -332,6 +359,8 @@ int main(void)
         cmocka_unit_test(full_window_stops_sending_until_the_oldest_is_settled),
         cmocka_unit_test(packet_that_was_prepared_in_vain_costs_nothing),
         cmocka_unit_test(packet_the_kernel_did_not_take_was_never_sent),
+        cmocka_unit_test(oldest_packet_that_never_arrived_is_forgotten),
+        cmocka_unit_test(packet_whose_reply_came_too_late_did_arrive),
         cmocka_unit_test(batch_cut_short_is_unsent_from_its_end),
         cmocka_unit_test(reply_of_any_length_from_38_octets_is_used),
         cmocka_unit_test(reply_to_what_was_never_sent_is_foreign),

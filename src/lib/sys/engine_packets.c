@@ -13,9 +13,6 @@ enum {
     SEND_ATTEMPTS = 16, /* at a packet: each ICMP error of any target fails one */
 };
 
-/* How long a reflector may need to be ready after its Start-Ack. */
-#define WARM_UP_NS TW_NS_PER_S
-
 static void add_to(_Atomic uint64_t *counter, uint64_t n)
 {
     if (n != 0)
@@ -37,16 +34,7 @@ static void deliver(struct tw_engine *engine, const struct tw_test_socket *socke
     tw_engine_touch(engine, target);
 }
 
-/* In its first moments a session may be refused by a reflector that is not ready for it. Only a
- * packet before any reply can be one of those: it is the newest, or as good as that. */
-static bool may_be_warming_up(const struct tw_probe *probe, tw_mono now)
-{
-    const bool running = probe->phase == TW_PROBE_TEST || probe->phase == TW_PROBE_DRAIN;
-    return running && probe->sent > 0 && probe->senders[probe->current].unanswered == probe->sent &&
-           !tw_mono_reached(tw_mono_after(probe->started, WARM_UP_NS), now);
-}
-
-/* What ICMP says. Later refusals are loss like any other: the path or its end does not work. */
+/* What ICMP says. */
 static void take_errors(struct tw_engine *engine, const struct tw_test_socket *socket, tw_mono now)
 {
     struct tw_udp_error error;
@@ -55,10 +43,9 @@ static void take_errors(struct tw_engine *engine, const struct tw_test_socket *s
             tw_test_sockets_find(&engine->sockets, socket, &error.remote);
         struct tw_target *target = member == NULL ? NULL : tw_target_of_member(member);
         if (error.error != ECONNREFUSED || target == NULL ||
-            !tw_address_equal(&error.remote, &target->probe.remote) ||
-            !may_be_warming_up(&target->probe, now))
+            !tw_address_equal(&error.remote, &target->probe.remote))
             continue;
-        tw_probe_unsend(&target->probe, ECONNREFUSED, now);
+        tw_probe_refused(&target->probe, now);
         tw_engine_touch(engine, target);
     }
 }
