@@ -281,20 +281,41 @@ static bool is_given(const struct tw_settings *settings, enum tw_option option)
     return (settings->given & UINT32_C(1) << option) != 0;
 }
 
-/* Finds the secret of a mode that needs one. `own`: what the block itself was given. A key that
- * would not be used was meant to be: whoever names one here and no Mode would be measured in the
- * clear without knowing. */
+/* Whether any target has a mode that needs a secret. */
+static bool any_secured(const struct tw_targets *targets)
+{
+    if (tw_keys_needed(targets->defaults.mode))
+        return true;
+    for (size_t i = 0; i < targets->block_count; i++) {
+        const struct tw_settings *s = &targets->blocks[i].settings;
+        if (is_given(s, TW_OPTION_MODE) && tw_keys_needed(s->mode))
+            return true;
+    }
+    return false;
+}
+
+/* A key that would not be used was meant to be: whoever names one and no Mode would be measured in
+ * the clear without knowing. But one from the plugin level may be for other targets. */
+static bool check_no_secret(struct tw_targets *targets, struct tw_target_block *block, uint32_t own)
+{
+    const uint32_t keyid = UINT32_C(1) << TW_OPTION_KEY_ID;
+    const uint32_t file = UINT32_C(1) << TW_OPTION_SECRET_FILE;
+    const uint32_t given = block->settings.given;
+    if (is_given(&block->settings, TW_OPTION_MODE) || (given & (keyid | file)) == 0 ||
+        ((own & (keyid | file)) == 0 && any_secured(targets)))
+        return true;
+    complain(targets, block,
+             "%s is of no use without Mode: add Mode \"encrypted\", \"authenticated\" or \"mixed\"",
+             tw_option_name((given & keyid) != 0 ? TW_OPTION_KEY_ID : TW_OPTION_SECRET_FILE));
+    return false;
+}
+
+/* Finds the secret of a mode that needs one. `own`: what the block itself was given. */
 static bool check_secret(struct tw_targets *targets, struct tw_target_block *block, uint32_t own)
 {
     const struct tw_settings *s = &block->settings;
-    if (!tw_keys_needed(s->mode)) {
-        if ((own & UINT32_C(1) << TW_OPTION_KEY_ID) == 0 || is_given(s, TW_OPTION_MODE))
-            return true;
-        complain(targets, block,
-                 "KeyID is of no use without Mode: add Mode \"encrypted\", \"authenticated\" or "
-                 "\"mixed\"");
-        return false;
-    }
+    if (!tw_keys_needed(s->mode))
+        return check_no_secret(targets, block, own);
     char mode[TW_MODES_TEXT];
     tw_modes_format(s->mode, mode);
     const bool keyid = s->keyid[0] != '\0', file = s->secret_file[0] != '\0';

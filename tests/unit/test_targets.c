@@ -269,6 +269,37 @@ static void keys_may_be_defaults_and_modes_may_differ(void **state)
     assert_memory_equal(targets->targets[2].secret->passphrase, "two", 3);
 }
 
+static void keys_that_no_target_uses_were_meant_to_be_used(void **state)
+{
+    struct tw_targets *targets = *state;
+    set_default(targets, "KeyID", string("noc"));
+    set_default(targets, "SecretFile", string("/nonexistent"));
+    begin(targets, "fra");
+    say(targets, "Host", "192.0.2.1");
+    begin(targets, "ams");
+    say(targets, "Host", "192.0.2.2");
+    say(targets, "Mode", "unauthenticated");
+    finish(targets);
+    assert_int_equal(targets->count, 1);
+    assert_string_equal(targets->targets[0].instance, "ams");
+    assert_int_equal(targets->message_count, 1);
+    assert_string_equal(targets->messages[0],
+                        "<Target \"fra\">: KeyID is of no use without Mode: add Mode "
+                        "\"encrypted\", \"authenticated\" or \"mixed\"");
+}
+
+static void a_secret_file_alone_makes_no_mode(void **state)
+{
+    struct tw_targets *targets = *state;
+    begin(targets, "fra");
+    say(targets, "Host", "192.0.2.1");
+    say(targets, "SecretFile", "/nonexistent");
+    finish(targets);
+    assert_int_equal(targets->count, 0);
+    assert_int_equal(targets->message_count, 1);
+    assert_non_null(strstr(targets->messages[0], "SecretFile is of no use without Mode: "));
+}
+
 static void a_secured_mode_says_what_it_needs(void **state)
 {
     struct tw_targets *targets = *state;
@@ -660,6 +691,8 @@ int main(void)
         CASE(a_bad_default_costs_those_who_would_use_it),
         CASE(a_secured_target_has_the_secret_of_its_keyid),
         CASE(keys_may_be_defaults_and_modes_may_differ),
+        CASE(keys_that_no_target_uses_were_meant_to_be_used),
+        CASE(a_secret_file_alone_makes_no_mode),
         CASE(a_secured_mode_says_what_it_needs),
         CASE(a_keyid_that_is_not_in_the_file_is_named_with_it),
         CASE(a_file_for_everybody_is_refused),
