@@ -391,9 +391,32 @@ struct place {
     struct twd_port *opened; /* NULL: comes by the group */
 };
 
+static struct twd_session *first_with_port(const GQueue *lingering)
+{
+    for (GList *link = lingering->head; link != NULL; link = link->next)
+        if (((struct twd_session *)link->data)->opened != NULL)
+            return link->data;
+    return NULL;
+}
+
+/* Ends a lingering session that has a port of the range: whoever asks for a port needs it more than
+ * the late replies of a session that is over. The client's own first, those with keys last. */
+static bool give_up_port(struct twd_sessions *sessions, const struct twd_client *client)
+{
+    struct twd_session *victim = NULL;
+    for (unsigned class = 0; class < TWD_CLASSES && victim == NULL; class ++)
+        victim = first_with_port(&client->lingering[class]);
+    for (unsigned class = 0; class < TWD_CLASSES && victim == NULL; class ++)
+        victim = first_with_port(&sessions->lingering[class]);
+    if (victim != NULL)
+        twd_sessions_end(sessions, victim);
+    return victim != NULL;
+}
+
 /* A requested port that is not a shared one is opened if the range has it, and replaced by another
  * of the range if it is busy, else by the shared one (conformance SRV-31). */
-static bool find_port(const struct twd_sessions *sessions, uint16_t wanted, struct place *place)
+static bool find_port(struct twd_sessions *sessions, const struct twd_client *client,
+                      uint16_t wanted, struct place *place)
 {
     const struct twd_config *config = sessions->config;
     const struct twd_port_range *range = &config->test_port_range;
@@ -401,6 +424,8 @@ static bool find_port(const struct twd_sessions *sessions, uint16_t wanted, stru
     if (!config->nat && (!in_range || wanted == place->local.port))
         return true;
     place->opened = twd_plane_open(sessions->plane, place->group, range, wanted, config->nat);
+    if (place->opened == NULL && config->nat && give_up_port(sessions, client))
+        place->opened = twd_plane_open(sessions->plane, place->group, range, wanted, true);
     if (place->opened == NULL)
         return !config->nat;
     place->local.port = place->opened->bound.address.port;
@@ -423,7 +448,7 @@ struct twd_session *twd_sessions_request(struct twd_sessions *sessions,
     }
     if (!is_within_limits(sessions, asker, refusal))
         return NULL;
-    if (!find_port(sessions, request->receiver_port, &place)) {
+    if (!find_port(sessions, asker->client, request->receiver_port, &place)) {
         *refusal = TWD_REFUSE_PORTS;
         return NULL;
     }

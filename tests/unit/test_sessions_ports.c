@@ -260,6 +260,39 @@ static void a_session_behind_nat_has_a_port_to_itself(void **state)
     assert_int_equal(ask(fixture, 9)->port, back);
 }
 
+/* Else who stops sessions could not ask for others before their Timeout has passed. */
+static void lingering_sessions_give_way_behind_nat(void **state)
+{
+    struct fixture *fixture = *state;
+    struct twd_session *sessions[COUNT];
+    become(fixture, "127.0.0.2");
+    for (unsigned i = 0; i < COUNT; i++) {
+        sessions[i] = ask(fixture, 7);
+        assert_non_null(sessions[i]);
+    }
+    wait_for(&fixture->ready, COUNT);
+    for (unsigned i = 0; i < COUNT; i++)
+        twd_sessions_start(fixture->sessions, sessions[i]);
+    wait_for(&fixture->started, COUNT);
+    const uint16_t first = sessions[1]->port;
+    twd_sessions_stop(fixture->sessions, sessions[1]);
+    const uint16_t second = sessions[0]->port;
+    twd_sessions_stop(fixture->sessions, sessions[0]);
+
+    struct twd_session *again = ask(fixture, 7);
+    assert_int_equal(again->port, first); /* stopped first */
+    wait_for(&fixture->ready, COUNT + 1);
+    twd_sessions_start(fixture->sessions, again);
+    wait_for(&fixture->started, COUNT + 1);
+    const int sender = bind_at("127.0.0.2", 0);
+    assert_reflects(sender, first, 41);
+    close(sender);
+
+    become(fixture, "127.0.0.3"); /* others have to give way, too */
+    assert_int_equal(ask(fixture, 7)->port, second);
+    assert_port_refused(fixture, 8, TWD_REFUSE_PORTS);
+}
+
 /* What a busy host leaves is found, whatever the turn. */
 static void ports_of_others_are_passed_over(void **state)
 {
@@ -370,6 +403,7 @@ int main(void)
         CASE(a_port_can_be_had_again_at_once, make_ranged),
         CASE(a_packet_behind_the_end_is_not_answered, make_ranged),
         CASE(a_session_behind_nat_has_a_port_to_itself, make_nat),
+        CASE(lingering_sessions_give_way_behind_nat, make_nat),
         CASE(ports_of_others_are_passed_over, make_nat),
         CASE(the_senders_port_is_learnt_from_a_valid_packet, make_nat),
         CASE(sessions_of_one_address_learn_apart, make_nat),
