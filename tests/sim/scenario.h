@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "seed.h"
 #include "sim/sim.h"
 
 #define MS TW_NS_PER_MS
@@ -137,6 +138,24 @@ static inline void obey(struct sim_link *link, struct script *script)
 {
     link->fate = follow;
     link->user = script;
+}
+
+/* Loss, duplication and jitter of both directions, another combination in each run; which packets
+ * they hit is the seed's. */
+static inline void impair(struct sim *sim, uint64_t run)
+{
+    sim_forward(sim)->loss = (double)(run % 5) * 0.1;
+    sim_reverse(sim)->loss = (double)(run / 5 % 5) * 0.1;
+    sim_forward(sim)->duplication = (double)(run % 3) * 0.1;
+    sim_reverse(sim)->duplication = (double)(run / 3 % 3) * 0.1;
+    sim_forward(sim)->jitter_ns = (int64_t)(run % 4) * 30 * MS + 1;
+    sim_reverse(sim)->jitter_ns = (int64_t)(run / 4 % 4) * 30 * MS + 1;
+}
+
+/* Copies of replies that came: packets answered and duplicates. */
+static inline uint64_t arrived(struct sim *sim)
+{
+    return sim_reverse(sim)->n - sim_reverse(sim)->lost + sim_reverse(sim)->doubled;
 }
 
 #endif

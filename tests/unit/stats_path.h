@@ -22,6 +22,7 @@
 #include <time.h>
 
 #include "lib/stats.h"
+#include "seed.h"
 
 enum {
     LARGE = 1 << 17,
@@ -44,13 +45,10 @@ static inline uint64_t next_random(void)
     return random_state >> 31;
 }
 
-/* Seeds from TWAMP_SEED or the clock, and tells. */
 static inline void seed_randomly(void)
 {
-    const char *given = getenv("TWAMP_SEED");
-    seed = given != NULL ? strtoull(given, NULL, 0) : (uint64_t)time(NULL);
+    seed = seed_or((uint64_t)time(NULL));
     random_state = seed;
-    printf("# TWAMP_SEED=%" PRIu64 "\n", seed);
 }
 
 static inline int64_t below(int64_t bound)

@@ -6,6 +6,7 @@
  * TWAMP_SEED repeats a run. */
 #include "probe_rig.h"
 #include "secured_client.h"
+#include "seed.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -753,9 +754,7 @@ static void run(uint64_t seed, struct totals *totals)
 static void whatever_the_driver_does_the_probe_keeps_its_promises(void **state)
 {
     (void)state;
-    const char *given = getenv("TWAMP_SEED");
-    const uint64_t base = given != NULL ? strtoull(given, NULL, 0) : 20260402;
-    print_message("TWAMP_SEED=%llu\n", (unsigned long long)base);
+    const uint64_t base = seed_or(20260402);
     struct totals totals = {.sessions = 0};
     for (uint64_t i = 0; i < RUNS; i++)
         run(base + i, &totals);
