@@ -103,7 +103,8 @@ TW_MUST_CHECK enum tw_reflector_verdict tw_reflector_prepare(struct tw_reflector
 
 /* Gives the reply its Sequence Number, T3 and Error Estimate, and in secured modes enciphers and
  * signs it. T3 is never before T2. `out` is what prepare() filled and may be anywhere by now; it is
- * stamped once, and a reply that is not to leave never. */
+ * stamped once, and a reply that is not to leave never. One that cannot leave for all that keeps
+ * its number: its packet did arrive, and what is missing is lost on the way back. */
 void tw_reflector_stamp(struct tw_reflector *reflector, uint8_t *out, const struct tw_reading *now);
 
 #endif
