@@ -42,13 +42,14 @@ bool tw_address_in_prefix(const struct tw_address *a, const struct tw_address *p
     return (a->octets[whole] ^ prefix->octets[whole]) >> (8 - rest) == 0;
 }
 
-static uint32_t rotate(uint32_t v, unsigned n)
+static inline uint32_t rotate(uint32_t v, unsigned n)
 {
     return v << n | v >> (32 - n);
 }
 
-/* One SipRound of HalfSipHash (Aumasson, Bernstein). */
-static void mix(uint32_t v[4])
+/* One SipRound of HalfSipHash (Aumasson, Bernstein). Inline, so that its state stays in registers:
+ * every test packet is hashed. */
+static inline __attribute__((always_inline)) void mix(uint32_t v[4])
 {
     v[0] += v[1];
     v[1] = rotate(v[1], 5) ^ v[0];

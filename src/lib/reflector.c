@@ -34,10 +34,12 @@ const char *tw_reflector_verdict_name(enum tw_reflector_verdict verdict)
 
 void tw_reflector_init(struct tw_reflector *reflector, const struct tw_reflector_config *config)
 {
-    assert(tw_test_layout(config->modes).secured == (config->protection != NULL));
+    const struct tw_test_layout layout = tw_test_layout(config->modes);
+    assert(layout.secured == (config->protection != NULL));
     assert(config->refwait_ns >= 0 && config->timeout_ns >= 0);
     *reflector = (struct tw_reflector){
         .config = *config,
+        .layout = layout,
         .state = TW_REFLECTOR_ACCEPTED,
     };
     if ((config->modes & TW_MODE_REFLECT_OCTETS) == 0)
@@ -121,7 +123,7 @@ static enum tw_reflector_verdict read_packet(struct tw_reflector *reflector, con
 {
     const uint32_t modes = reflector->config.modes;
     struct tw_protection *protection = reflector->config.protection;
-    if (n < tw_test_layout(modes).sender_header)
+    if (n < reflector->layout.sender_header)
         return TW_IGNORE_SHORT;
     uint8_t clear[TW_PROTECTION_HEADER_MAX];
     if (!tw_protection_open_packet(protection, in, clear))
@@ -153,10 +155,9 @@ static void write_header(const struct tw_reflector *reflector, const struct tw_t
         .sender_ttl = (uint8_t)(arrival->ttl < 0 ? TTL_UNKNOWN : (unsigned)arrival->ttl),
         .sender_dscp_ecn = (uint8_t)(arrival->tos < 0 ? 0u : (unsigned)arrival->tos),
     };
-    const uint32_t modes = reflector->config.modes;
-    const size_t size = tw_test_layout(modes).reflector_header;
+    const size_t size = reflector->layout.reflector_header;
     uint8_t header[TW_PROTECTION_HEADER_MAX];
-    tw_put_test_reply(header, modes, &reply);
+    tw_put_test_reply(header, reflector->config.modes, &reply);
     memcpy(out, header, size < len ? size : len);
 }
 
@@ -179,8 +180,7 @@ static size_t reused_padding(const struct tw_reflector *reflector, size_t there,
 static void write_padding(const struct tw_reflector *reflector, const uint8_t *in, size_t n,
                           struct tw_random *random, uint8_t *out, size_t len)
 {
-    const struct tw_test_layout layout = tw_test_layout(reflector->config.modes);
-    const size_t from = (size_t)layout.sender_header + layout.sender_mbz;
+    const size_t from = (size_t)reflector->layout.sender_header + reflector->layout.sender_mbz;
     if (len <= reflector->padding_at)
         return;
     uint8_t *padding = out + reflector->padding_at;

@@ -66,6 +66,7 @@ const char *tw_reflector_verdict_name(enum tw_reflector_verdict verdict);
 
 struct tw_reflector {
     struct tw_reflector_config config;
+    struct tw_test_layout layout; /* of its packets */
     enum tw_reflector_state state;
     uint32_t sequence;            /* of the next reply */
     tw_mono last;                 /* start or last valid packet: REFWAIT counts from here */
