@@ -217,8 +217,11 @@ void twd_connection_rearm(struct twd_connection *connection)
     size_t queued;
     tw_server_input(&connection->server, &room);
     tw_server_output(&connection->server, &queued);
-    const uint32_t events = (room > 0 ? EPOLLIN : 0u) | (queued > 0 ? EPOLLOUT : 0u);
-    twd_poller_change(poller, &connection->watch, events);
+    /* Most answers are there before the client says more: until it does, see take_readiness(),
+     * it costs nothing to wait for what cannot be used. */
+    const uint32_t in = room > 0 ? EPOLLIN : connection->watch.events & EPOLLIN;
+    const uint32_t out = queued > 0 ? EPOLLOUT : 0;
+    twd_poller_change(poller, &connection->watch, in | out);
     twd_poller_arm(poller, &connection->timer, tw_server_deadline(&connection->server));
 }
 
@@ -304,6 +307,8 @@ static void take_readiness(struct twd_watch *watch, uint32_t events)
         lose(connection, "reset by the client");
         return;
     }
+    if (room == 0) /* or epoll would tell of what waits for ever */
+        twd_poller_change(connection->service->poller, watch, watch->events & ~(uint32_t)EPOLLIN);
     if (receive(connection))
         twd_connection_settle(connection);
 }
@@ -402,20 +407,16 @@ static void serve(struct twd_service *service, int fd, const struct tw_address *
         twd_connection_settle(connection);
 }
 
-void twd_connection_take(struct twd_service *service, int fd, const char *device)
+void twd_connection_take(struct twd_service *service, int fd, const struct tw_address *peer,
+                         const char *device)
 {
-    struct tw_address peer;
-    if (tw_socket_peer(fd, &peer) != 0 || peer.family == 0) { /* gone already */
-        close(fd);
-        return;
-    }
-    struct twd_client *client = twd_clients_hold(service->clients, &peer);
+    struct twd_client *client = twd_clients_hold(service->clients, peer);
     enum twd_refusal refusal = TWD_REFUSAL_COUNT;
-    if (!is_refused(service, &peer, client, &refusal)) {
-        serve(service, fd, &peer, client, device);
+    if (!is_refused(service, peer, client, &refusal)) {
+        serve(service, fd, peer, client, device);
         return;
     }
-    refuse(service, fd, &peer, refusal);
+    refuse(service, fd, peer, refusal);
     twd_clients_release(service->clients, client);
 }
 

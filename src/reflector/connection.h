@@ -42,9 +42,10 @@ struct twd_service {
     struct twd_log_limit connection_log, session_log, quirk_log;
 };
 
-/* Takes over an accepted descriptor: judges the peer, serves it or sends it away with Modes 0.
- * `device` is what the listener is bound to. */
-void twd_connection_take(struct twd_service *service, int fd, const char *device);
+/* Takes over a descriptor accepted from `peer`: judges that, serves it or sends it away with Modes
+ * 0. `device` is what the listener is bound to. */
+void twd_connection_take(struct twd_service *service, int fd, const struct tw_address *peer,
+                         const char *device);
 
 /* Closes all; their sessions end at once. */
 void twd_connection_close_all(struct twd_service *service);

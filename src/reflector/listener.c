@@ -23,7 +23,8 @@
 
 enum {
     ACCEPTS_PER_TURN = 64,
-    BACKLOG = 512,
+    BACKLOG = SOMAXCONN, /* or what the kernel allows: after a failure all clients come at once, and
+                            one that finds no place is heard a minute later, if at all */
     PORT_ATTEMPTS = 20,
     KEEPALIVE_IDLE_S = 60,
     KEEPALIVE_INTERVAL_S = 20,
@@ -37,6 +38,8 @@ struct listener {
     struct twd_timer pause;
     struct tw_address local;
     char device[IF_NAMESIZE];
+    bool caught_up; /* with the connections from before it had its options: a passed one, or one
+                       that waited while keys were derived */
 };
 
 struct twd_listeners {
@@ -217,8 +220,9 @@ static void mirror_dscp(int fd)
         (void)setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &tos, sizeof(tos));
 }
 
-/* Answers go out at once, and a client that has vanished without a word is noticed even while a
- * test runs and SERVWAIT does not count. */
+/* For connections, which inherit all of it from the listening socket. Answers go out at once, and a
+ * client that has vanished without a word is noticed even while a test runs and SERVWAIT does not
+ * count. */
 static void set_tcp_options(int fd)
 {
     static const struct {
@@ -229,6 +233,7 @@ static void set_tcp_options(int fd)
         {IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S},
         {IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S},
         {IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES},
+        {IPPROTO_TCP, TCP_SAVE_SYN, 1}, /* see mirror_dscp() */
     };
     for (size_t i = 0; i < G_N_ELEMENTS(options); i++)
         (void)set_int(fd, options[i].level, options[i].option, options[i].value);
@@ -239,15 +244,23 @@ static void take_connections(struct twd_watch *watch, uint32_t events)
     (void)events;
     struct listener *listener = watch->owner;
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-        const int fd = accept4(watch->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct sockaddr_storage sockaddr;
+        socklen_t length = sizeof(sockaddr);
+        const int fd =
+            accept4(watch->fd, (struct sockaddr *)&sockaddr, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
-            set_tcp_options(fd);
+            const struct tw_address peer =
+                tw_address_from_sockaddr((const struct sockaddr *)&sockaddr, length);
+            if (!listener->caught_up)
+                set_tcp_options(fd);
             mirror_dscp(fd);
-            twd_connection_take(listener->all->service, fd, listener->device);
+            twd_connection_take(listener->all->service, fd, &peer, listener->device);
             continue;
         }
-        if (errno == EAGAIN || errno == EWOULDBLOCK)
+        if (errno == EAGAIN || errno == EWOULDBLOCK) {
+            listener->caught_up = true;
             return;
+        }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
             pause_accepting(listener, errno);
             return;
@@ -265,7 +278,7 @@ bool twd_listeners_start(struct twd_listeners *listeners, struct twd_service *se
         listener->watch.ready = take_connections;
         listener->watch.owner = listener;
         listener->pause = (struct twd_timer){.expire = resume, .owner = listener};
-        (void)set_int(listener->watch.fd, IPPROTO_TCP, TCP_SAVE_SYN, 1);
+        set_tcp_options(listener->watch.fd);
         const int result = twd_poller_add(service->poller, &listener->watch, EPOLLIN);
         if (result != 0)
             return twd_fail(error, TWD_EXIT_FAILURE, "epoll: %s", g_strerror(-result));

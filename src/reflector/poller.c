@@ -8,6 +8,7 @@
 
 #include "lib/sys/clock.h"
 #include "reflector/error.h"
+#include "reflector/mailbox.h"
 
 enum { BATCH = 64 };
 
@@ -32,6 +33,7 @@ static gboolean dispatch(GSource *source, GSourceFunc callback, gpointer user)
     (void)callback;
     (void)user;
     struct twd_poller *poller = (struct twd_poller *)source;
+    twd_mailbox_hold(); /* for the workers: all orders of this turn at once */
     poller->count = epoll_wait(poller->epoll, poller->found, BATCH, 0);
     for (poller->next = 0; poller->next < poller->count;) {
         const struct epoll_event *event = &poller->found[poller->next++];
@@ -41,6 +43,7 @@ static gboolean dispatch(GSource *source, GSourceFunc callback, gpointer user)
     }
     poller->count = poller->next = 0;
     twd_timers_run(&poller->timers, tw_clock_mono());
+    twd_mailbox_let_go();
     set_alarm(poller);
     return G_SOURCE_CONTINUE;
 }
