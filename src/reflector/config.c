@@ -183,6 +183,7 @@ char *twd_config_keep_fixed(struct twd_config *fresh, const struct twd_config *r
     fresh->control_port = running->control_port;
     fresh->test_port = running->test_port;
     fresh->workers = running->workers;
+    fresh->receive_buffer = running->receive_buffer;
     g_array_set_size(fresh->listen, 0);
     if (running->listen->len > 0)
         g_array_append_vals(fresh->listen, running->listen->data, running->listen->len);

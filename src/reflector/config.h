@@ -29,6 +29,7 @@ struct twd_config {
     unsigned max_packet_rate;   /* packets per second and session */
     unsigned max_packet_size;   /* octets of UDP payload */
     unsigned workers;           /* 0: auto */
+    unsigned receive_buffer;    /* octets, of each test socket */
     int64_t session_timeout_ns; /* REFWAIT; never 0 */
     int64_t servwait_ns;        /* 0: no limit */
     int64_t max_timeout_ns;
@@ -55,7 +56,7 @@ struct twd_config *twd_config_new(void);
 void twd_config_free(struct twd_config *config);
 
 /* Number of a key, for twd_config_set and for arrays of TWD_CONFIG_KEYS; -1: unknown. */
-enum { TWD_CONFIG_KEYS = 30 };
+enum { TWD_CONFIG_KEYS = 31 };
 int twd_config_find(const char *key);
 const char *twd_config_key_name(int key);
 

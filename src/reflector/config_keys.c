@@ -21,7 +21,9 @@ enum {
     MIN_PACKET_SIZE =
         41, /* the smallest packets that a session can have: a reply without padding */
     MAX_WORKERS = 256,
-    TAI_OFFSET_MAX = 3600, /* seconds: it grows by one in some years */
+    TAI_OFFSET_MAX = 3600,          /* seconds: it grows by one in some years */
+    RECEIVE_BUFFER_MIN = 64 * 1024, /* room for one of the largest packets */
+    RECEIVE_BUFFER_MAX = 64 * 1024 * 1024,
 };
 
 static bool parse_port(const struct twd_key *key, const char *text, void *field, GError **error)
@@ -83,6 +85,21 @@ static void print_duration(const struct twd_key *key, const void *field, GString
 {
     (void)key;
     twd_value_print_duration(*(const int64_t *)field, out);
+}
+
+static bool parse_size(const struct twd_key *key, const char *text, void *field, GError **error)
+{
+    uint64_t octets;
+    if (!twd_value_size(text, (uint64_t)key->min, (uint64_t)key->max, &octets, error))
+        return false;
+    *(unsigned *)field = (unsigned)octets;
+    return true;
+}
+
+static void print_size(const struct twd_key *key, const void *field, GString *out)
+{
+    (void)key;
+    twd_value_print_size(*(const unsigned *)field, out);
 }
 
 static bool parse_boolean(const struct twd_key *key, const char *text, void *field, GError **error)
@@ -382,6 +399,8 @@ const struct twd_key twd_keys[TWD_CONFIG_KEYS] = {
     KEY(strict_error_estimate, boolean, strict_error_estimate, "no", .fixed = false),
     KEY(padding, padding, padding, "reuse", .fixed = false),
     KEY(workers, workers, workers, "auto", .fixed = true),
+    KEY(receive_buffer, size, receive_buffer, "4M", .min = RECEIVE_BUFFER_MIN,
+        .max = RECEIVE_BUFFER_MAX, .fixed = true),
     KEY(user, user, user, "", .fixed = true),
     KEY(status_socket, path, status_socket, "/run/twamp-server/status", .fixed = true),
     DURATION(clock_error_floor, "1ms", TW_NS_PER_MS, 1, 3600 * TW_NS_PER_S),

@@ -10,10 +10,10 @@
 #include "lib/sys/random.h"
 #include "lib/sys/socket.h"
 #include "reflector/error.h"
+#include "reflector/log.h"
 #include "reflector/value.h"
 
-/* A burst of a whole second at the default rate of many sessions. */
-enum { RECEIVE_BUFFER = 4 * 1024 * 1024, PORT_ATTEMPTS = 20 };
+enum { PORT_ATTEMPTS = 20 };
 
 struct group {
     struct tw_address local;
@@ -21,8 +21,17 @@ struct group {
     GArray *workers; /* unsigned: who has the group's i-th socket */
 };
 
+/* A shared test socket, which is open for as long as its worker is there. The worker alone receives
+ * and sends by it; the kernel may be asked about it here. */
+struct shared {
+    int fd;
+    unsigned worker;
+    uint32_t drops_before; /* of a passed socket, which may be older than we are */
+};
+
 struct twd_plane {
     GArray *groups;     /* struct group */
+    GArray *shared;     /* struct shared */
     GPtrArray *workers; /* struct twd_worker */
     struct twd_ports ports;
     unsigned next_worker; /* who serves the next of them */
@@ -44,11 +53,14 @@ static void close_sockets(gpointer array)
     g_array_unref(sockets);
 }
 
-static void give_socket(GPtrArray *of_worker, unsigned worker, struct tw_udp udp)
+static void give_socket(struct twd_plane *plane, GPtrArray *of_worker, unsigned worker,
+                        struct tw_udp udp)
 {
     while (of_worker->len <= worker)
         g_ptr_array_add(of_worker, g_array_new(FALSE, FALSE, sizeof(struct tw_udp)));
     g_array_append_val((GArray *)of_worker->pdata[worker], udp);
+    const struct shared shared = {.fd = udp.fd, .worker = worker, .drops_before = udp.last_drops};
+    g_array_append_val(plane->shared, shared);
 }
 
 static struct group *group_of(struct twd_plane *plane, const struct tw_address *local,
@@ -87,7 +99,7 @@ static int open_address(struct twd_plane *plane, const struct twd_listen *listen
     struct tw_udp_options options = {
         .bind = listen->address,
         .device = listen->device[0] == '\0' ? NULL : listen->device,
-        .receive_buffer = RECEIVE_BUFFER,
+        .receive_buffer = plane->ports.receive_buffer,
     };
     options.bind.port = *port;
     struct tw_udp udp = {.fd = -1};
@@ -96,7 +108,7 @@ static int open_address(struct twd_plane *plane, const struct twd_listen *listen
         int result = tw_udp_open(&udp, &options);
         if (result != 0)
             return result;
-        give_socket(of_worker, i, udp);
+        give_socket(plane, of_worker, i, udp);
         if (i == 0 && workers > 1)
             result = open_to_others(&udp);
         if (result != 0)
@@ -111,6 +123,7 @@ static void forget(struct twd_plane *plane, GPtrArray *of_worker)
 {
     g_ptr_array_set_size(of_worker, 0);
     g_array_set_size(plane->groups, 0);
+    g_array_set_size(plane->shared, 0);
 }
 
 /* -EAFNOSUPPORT and -EADDRNOTAVAIL of the wildcards mean a host without that family. */
@@ -162,19 +175,33 @@ static bool open_configured(struct twd_plane *plane, const struct twd_config *co
                     result == -EACCES ? "; ports below 1024 need CAP_NET_BIND_SERVICE" : "");
 }
 
+/* Its count of drops is the socket's, which systemd keeps over our restarts: it is read before the
+ * kernel begins to tell of it with each datagram. */
+static int adopt(struct tw_udp *udp, int fd, int receive_buffer)
+{
+    uint32_t drops = 0;
+    (void)tw_udp_drops(fd, &drops);
+    const int result = tw_udp_adopt(udp, fd);
+    if (result != 0)
+        return result;
+    udp->last_drops = drops;
+    tw_udp_raise_buffer(fd, receive_buffer);
+    return 0;
+}
+
 static bool adopt_passed(struct twd_plane *plane, const GArray *passed, GPtrArray *of_worker,
                          GError **error)
 {
     for (unsigned i = 0; i < passed->len; i++) {
         struct tw_udp udp;
-        const int result = tw_udp_adopt(&udp, g_array_index(passed, int, i));
+        const int result = adopt(&udp, g_array_index(passed, int, i), plane->ports.receive_buffer);
         if (result == -EAFNOSUPPORT)
             return twd_fail(error, TWD_EXIT_FAILURE,
                             "passed UDP socket: neither IPv4 nor IPv6-only; write "
                             "BindIPv6Only=ipv6-only in the socket unit");
         if (result != 0)
             return twd_fail(error, TWD_EXIT_FAILURE, "passed UDP socket: %s", g_strerror(-result));
-        give_socket(of_worker, i, udp);
+        give_socket(plane, of_worker, i, udp);
         g_array_append_val(group_of(plane, &udp.local, "")->workers, i);
     }
     for (guint i = 0; i < plane->groups->len; i++) {
@@ -210,6 +237,25 @@ static bool make_workers(struct twd_plane *plane, const struct twd_config *confi
     return true;
 }
 
+/* Nothing is wrong yet: whether so much is needed, only the load can tell. */
+static void tell_of_small_buffers(const struct twd_plane *plane, bool passed)
+{
+    const int wanted = plane->ports.receive_buffer;
+    int smallest = wanted;
+    for (unsigned i = 0; i < plane->workers->len; i++)
+        smallest = MIN(smallest, (int)twd_plane_receive_buffer(plane, i));
+    if (smallest == wanted)
+        return;
+    g_autoptr(GString) has = g_string_new(NULL);
+    g_autoptr(GString) lacks = g_string_new(NULL);
+    twd_value_print_size((uint64_t)smallest, has);
+    twd_value_print_size((uint64_t)wanted, lacks);
+    twd_log(TWD_LOG_INFO, NULL,
+            "receive buffers of test packets are %s: the system allows no more of the %s of "
+            "receive_buffer, and what finds no room is lost; raise the sysctl net.core.rmem_max%s",
+            has->str, lacks->str, passed ? ", or ReceiveBuffer= in the socket unit" : "");
+}
+
 struct twd_plane *twd_plane_new(const struct twd_config *config, const GArray *passed,
                                 struct twd_poller *poller, GError **error)
 {
@@ -217,8 +263,9 @@ struct twd_plane *twd_plane_new(const struct twd_config *config, const GArray *p
     plane->poller = poller;
     plane->groups = g_array_new(FALSE, FALSE, sizeof(struct group));
     g_array_set_clear_func(plane->groups, free_group);
+    plane->shared = g_array_new(FALSE, FALSE, sizeof(struct shared));
     plane->workers = g_ptr_array_new_with_free_func((GDestroyNotify)twd_worker_free);
-    twd_ports_init(&plane->ports, g_random_int());
+    twd_ports_init(&plane->ports, (int)config->receive_buffer, g_random_int());
     const int result = twd_mailbox_init(&plane->reports);
     if (result != 0) {
         plane->reports.descriptor = -1;
@@ -233,8 +280,10 @@ struct twd_plane *twd_plane_new(const struct twd_config *config, const GArray *p
     g_autoptr(GPtrArray) of_worker = g_ptr_array_new_with_free_func(close_sockets);
     const bool opened = passed->len > 0 ? adopt_passed(plane, passed, of_worker, error)
                                         : open_configured(plane, config, of_worker, error);
-    if (opened && make_workers(plane, config, of_worker, error))
+    if (opened && make_workers(plane, config, of_worker, error)) {
+        tell_of_small_buffers(plane, passed->len > 0);
         return plane;
+    }
     twd_plane_free(plane);
     return NULL;
 }
@@ -300,6 +349,7 @@ void twd_plane_free(struct twd_plane *plane)
         twd_mailbox_free(&plane->reports);
     }
     g_array_unref(plane->groups);
+    g_array_unref(plane->shared);
     g_free(plane);
 }
 
@@ -382,9 +432,41 @@ unsigned twd_plane_workers(const struct twd_plane *plane)
     return plane->workers->len;
 }
 
+/* What the kernel threw away at that worker's sockets, modulo 2^32. 0 or -errno. */
+static int read_drops(const struct twd_plane *plane, unsigned worker, uint32_t *drops)
+{
+    *drops = 0;
+    for (guint i = 0; i < plane->shared->len; i++) {
+        const struct shared *shared = &g_array_index(plane->shared, struct shared, i);
+        uint32_t now = shared->drops_before;
+        const int result = shared->worker == worker ? tw_udp_drops(shared->fd, &now) : 0;
+        if (result != 0)
+            return result;
+        *drops += now - shared->drops_before;
+    }
+    return twd_ports_drops(&plane->ports, plane->workers->pdata[worker], drops);
+}
+
+/* A worker learns of drops by the next datagram only, which may never come. What it has counted is
+ * 64 bits wide, so it says how often the kernel's number has gone round; read first, it is not
+ * ahead of that. */
 struct twd_counts twd_plane_count(const struct twd_plane *plane, unsigned worker)
 {
     struct twd_counts counts = {.received = 0};
     twd_worker_count(plane->workers->pdata[worker], &counts);
+    uint32_t drops;
+    if (read_drops(plane, worker, &drops) == 0)
+        counts.kernel_drops += drops - (uint32_t)counts.kernel_drops;
     return counts;
+}
+
+unsigned twd_plane_receive_buffer(const struct twd_plane *plane, unsigned worker)
+{
+    int smallest = G_MAXINT;
+    for (guint i = 0; i < plane->shared->len; i++) {
+        const struct shared *shared = &g_array_index(plane->shared, struct shared, i);
+        if (shared->worker == worker)
+            smallest = MIN(smallest, MAX(tw_udp_buffer(shared->fd), 0));
+    }
+    return (unsigned)smallest;
 }

@@ -64,6 +64,12 @@ void twd_plane_tune(struct twd_plane *plane, int64_t error_floor_ns);
 bool twd_plane_check(struct twd_plane *plane);
 
 unsigned twd_plane_workers(const struct twd_plane *plane);
+
+/* What that worker has counted, and what the kernel has thrown away at its sockets until now. */
 struct twd_counts twd_plane_count(const struct twd_plane *plane, unsigned worker);
+
+/* The smallest receive buffer of that worker's shared sockets, in octets as tw_udp_buffer has them.
+ */
+unsigned twd_plane_receive_buffer(const struct twd_plane *plane, unsigned worker);
 
 #endif

@@ -6,10 +6,8 @@
 
 #include "lib/sys/socket.h"
 
-enum {
-    RECEIVE_BUFFER = 4 * 1024 * 1024, /* as of the shared test ports */
-    MOST_BINDS = 256, /* for one session, should others on this host have most of the range */
-};
+/* For one session, should others on this host have most of the range. */
+enum { MOST_BINDS = 256 };
 
 static guint hash_bound(gconstpointer bound)
 {
@@ -31,15 +29,18 @@ static void close_port(gpointer data)
     g_free(port);
 }
 
-void twd_ports_init(struct twd_ports *ports, uint32_t first_turn)
+void twd_ports_init(struct twd_ports *ports, int receive_buffer, uint32_t first_turn)
 {
     ports->table = g_hash_table_new_full(hash_bound, is_same_bound, NULL, close_port);
+    ports->drops = g_hash_table_new(NULL, NULL);
+    ports->receive_buffer = receive_buffer;
     ports->next = first_turn;
 }
 
 void twd_ports_free(struct twd_ports *ports)
 {
     g_hash_table_unref(ports->table);
+    g_hash_table_unref(ports->drops);
 }
 
 static int open_port(struct twd_ports *ports, const struct twd_listen *bound,
@@ -48,7 +49,7 @@ static int open_port(struct twd_ports *ports, const struct twd_listen *bound,
     const struct tw_udp_options options = {
         .bind = bound->address,
         .device = bound->device[0] == '\0' ? NULL : bound->device,
-        .receive_buffer = RECEIVE_BUFFER,
+        .receive_buffer = ports->receive_buffer,
     };
     struct twd_port *port = g_new0(struct twd_port, 1);
     int result = tw_udp_open(&port->udp, &options);
@@ -129,9 +130,41 @@ void twd_ports_release(struct twd_port *port)
     twd_worker_unwatch(port->worker, &port->udp);
 }
 
+static uint32_t closed_drops(const struct twd_ports *ports, const struct twd_worker *worker)
+{
+    return GPOINTER_TO_UINT(g_hash_table_lookup(ports->drops, worker));
+}
+
+int twd_ports_drops(const struct twd_ports *ports, const struct twd_worker *worker, uint32_t *drops)
+{
+    *drops += closed_drops(ports, worker);
+    GHashTableIter all;
+    g_hash_table_iter_init(&all, ports->table);
+    for (gpointer value; g_hash_table_iter_next(&all, NULL, &value);) {
+        const struct twd_port *port = value;
+        uint32_t more = 0;
+        const int result = port->worker == worker ? tw_udp_drops(port->udp.fd, &more) : 0;
+        if (result != 0)
+            return result;
+        *drops += more;
+    }
+    return 0;
+}
+
+/* With the socket goes what the kernel has counted there. */
+static void remember_drops(struct twd_ports *ports, struct twd_port *port)
+{
+    uint32_t drops = 0;
+    if (tw_udp_drops(port->udp.fd, &drops) == 0 && drops != 0)
+        g_hash_table_insert(ports->drops, port->worker,
+                            GUINT_TO_POINTER(closed_drops(ports, port->worker) + drops));
+}
+
 void twd_ports_forgotten(struct twd_ports *ports, struct tw_udp *udp)
 {
     struct twd_port *port = (struct twd_port *)udp;
-    if (--port->parting == 0 && port->users == 0)
-        g_hash_table_remove(ports->table, &port->bound);
+    if (--port->parting > 0 || port->users > 0)
+        return;
+    remember_drops(ports, port);
+    g_hash_table_remove(ports->table, &port->bound);
 }

@@ -27,12 +27,14 @@ struct twd_port {
 
 struct twd_ports {
     GHashTable *table; /* struct twd_port by address, port and device */
-    uint32_t next;     /* counts turns */
+    GHashTable *drops; /* of the kernel at ports that were closed, as a pointer, by worker */
+    int receive_buffer;
+    uint32_t next; /* counts turns */
     struct twd_log_limit log;
 };
 
 /* Turns begin anywhere: with a random number, so that a restart does not begin with the same. */
-void twd_ports_init(struct twd_ports *ports, uint32_t first_turn);
+void twd_ports_init(struct twd_ports *ports, int receive_buffer, uint32_t first_turn);
 
 /* After the workers' threads have ended; closes all. */
 void twd_ports_free(struct twd_ports *ports);
@@ -46,6 +48,11 @@ struct twd_port *twd_ports_take(struct twd_ports *ports, const struct twd_listen
 
 /* A session less; behind the last one the port is closed. */
 void twd_ports_release(struct twd_port *port);
+
+/* Adds what the kernel threw away at the ports that this worker serves or has served, modulo 2^32;
+ * see tw_udp_drops. 0 or -errno. */
+int twd_ports_drops(const struct twd_ports *ports, const struct twd_worker *worker,
+                    uint32_t *drops);
 
 /* For TWD_ORDER_FORGET. */
 void twd_ports_forgotten(struct twd_ports *ports, struct tw_udp *udp);

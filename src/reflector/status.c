@@ -88,6 +88,7 @@ static json_t *print_test(const struct twd_counts *counts)
     set(test, "reflected", counts->reflected);
     json_object_set_new(test, "dropped", print_dropped(counts));
     set(test, "bytes", counts->bytes);
+    set(test, "kernel_drops", counts->kernel_drops);
     return test;
 }
 
@@ -100,12 +101,15 @@ static json_t *print_clock(struct tw_clock *clock)
     return object;
 }
 
-static json_t *print_worker(const struct twd_counts *counts)
+static json_t *print_worker(const struct twd_counts *counts, unsigned receive_buffer)
 {
     json_t *worker = json_object();
+    set(worker, "sessions", counts->sessions);
     set(worker, "received", counts->received);
     set(worker, "reflected", counts->reflected);
+    json_object_set_new(worker, "dropped", print_dropped(counts));
     set(worker, "kernel_drops", counts->kernel_drops);
+    set(worker, "receive_buffer", receive_buffer);
     return worker;
 }
 
@@ -128,7 +132,8 @@ char *twd_status_print(const struct twd_status *status)
     for (unsigned i = 0; i < twd_plane_workers(status->plane); i++) {
         const struct twd_counts counts = twd_plane_count(status->plane, i);
         add_counts(&sum, &counts);
-        json_array_append_new(workers, print_worker(&counts));
+        json_array_append_new(workers,
+                              print_worker(&counts, twd_plane_receive_buffer(status->plane, i)));
     }
     const int64_t uptime_ns = tw_clock_mono().ns - status->since.ns;
 

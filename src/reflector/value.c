@@ -104,6 +104,52 @@ void twd_value_print_duration(int64_t ns, GString *out)
                                ns % TW_NS_PER_US);
 }
 
+enum { KIB = 1024, MIB = 1024 * 1024 };
+
+static bool parse_size(const char *text, uint64_t max, uint64_t *out)
+{
+    const size_t digits = strspn(text, "0123456789");
+    const char *unit = text + digits;
+    while (*unit == ' ')
+        unit++;
+    const unsigned octets = strcmp(unit, "") == 0    ? 1
+                            : strcmp(unit, "K") == 0 ? KIB
+                            : strcmp(unit, "M") == 0 ? MIB
+                                                     : 0;
+    g_autofree char *number = g_strndup(text, digits);
+    guint64 count;
+    if (octets == 0 || !g_ascii_string_to_unsigned(number, 10, 0, max / octets, &count, NULL))
+        return false;
+    *out = count * octets;
+    return true;
+}
+
+bool twd_value_size(const char *text, uint64_t min, uint64_t max, uint64_t *out, GError **error)
+{
+    uint64_t size;
+    if (parse_size(text, max, &size) && size >= min) {
+        *out = size;
+        return true;
+    }
+    g_autoptr(GString) range = g_string_new(NULL);
+    twd_value_print_size(min, range);
+    g_string_append(range, " to ");
+    twd_value_print_size(max, range);
+    return twd_fail(error, TWD_EXIT_CONFIG,
+                    "\"%s\" is not a size; give octets, or a number with K or M, from %s", text,
+                    range->str);
+}
+
+void twd_value_print_size(uint64_t octets, GString *out)
+{
+    if (octets % MIB == 0)
+        g_string_append_printf(out, "%" PRIu64 "M", octets / MIB);
+    else if (octets % KIB == 0)
+        g_string_append_printf(out, "%" PRIu64 "K", octets / KIB);
+    else
+        g_string_append_printf(out, "%" PRIu64, octets);
+}
+
 bool twd_value_boolean(const char *text, bool *out, GError **error)
 {
     const bool yes = strcmp(text, "yes") == 0;

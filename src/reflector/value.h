@@ -38,6 +38,10 @@ bool twd_value_duration(const char *text, int64_t bare_ns, int64_t min_ns, int64
                         int64_t *out_ns, GError **error);
 void twd_value_print_duration(int64_t ns, GString *out);
 
+/* Octets: "4194304", "512K", "4M"; K counts 1024, M 1024 of these. */
+bool twd_value_size(const char *text, uint64_t min, uint64_t max, uint64_t *out, GError **error);
+void twd_value_print_size(uint64_t octets, GString *out);
+
 /* "yes" or "no". */
 bool twd_value_boolean(const char *text, bool *out, GError **error);
 

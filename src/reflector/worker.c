@@ -32,7 +32,7 @@ enum { ORDER_WAIT, OPENED_WAIT, SOCKET_WAITS };
 /* Written by the worker alone, so plain loads and stores suffice: readers only must not see half a
  * number. */
 struct counts {
-    _Atomic uint64_t received, reflected, bytes, kernel_drops;
+    _Atomic uint64_t received, reflected, bytes, kernel_drops, sessions;
     _Atomic uint64_t verdicts[TW_REFLECTOR_VERDICT_COUNT];
     _Atomic uint64_t drops[TWD_DROP_COUNT];
 };
@@ -124,6 +124,12 @@ static bool is_learning(const struct twd_flow *flow)
     return flow->match.remote.port == 0;
 }
 
+static void count_sessions(struct twd_worker *worker)
+{
+    atomic_store_explicit(&worker->counts.sessions, g_hash_table_size(worker->flows),
+                          memory_order_relaxed);
+}
+
 /* From here on no packet finds the flow; it waits for its release. */
 static void end_flow(struct twd_worker *worker, struct twd_flow *flow)
 {
@@ -131,6 +137,7 @@ static void end_flow(struct twd_worker *worker, struct twd_flow *flow)
         return;
     flow->gone = true;
     g_hash_table_remove(worker->flows, &flow->match);
+    count_sessions(worker);
     if (is_learning(flow))
         worker->learning--;
     twd_timers_disarm(&worker->timers, &flow->timer);
@@ -163,6 +170,7 @@ static void add_flow(struct twd_worker *worker, struct twd_flow *flow)
     flow->match = flow->key;
     const gboolean fresh = g_hash_table_insert(worker->flows, &flow->match, flow);
     g_assert(fresh); /* the main thread keeps 4-tuples apart */
+    count_sessions(worker);
     if (is_learning(flow))
         worker->learning++;
 }
@@ -533,6 +541,7 @@ void twd_worker_count(const struct twd_worker *worker, struct twd_counts *sum)
     sum->reflected += get(&counts->reflected);
     sum->bytes += get(&counts->bytes);
     sum->kernel_drops += get(&counts->kernel_drops);
+    sum->sessions += get(&counts->sessions);
     for (int i = 0; i < TW_REFLECTOR_VERDICT_COUNT; i++)
         sum->verdicts[i] += get(&counts->verdicts[i]);
     for (int i = 0; i < TWD_DROP_COUNT; i++)

@@ -36,6 +36,7 @@ struct twd_counts {
     uint64_t received, reflected;
     uint64_t bytes; /* octets of UDP payload of the replies */
     uint64_t kernel_drops;
+    uint64_t sessions;                             /* that packets find now */
     uint64_t verdicts[TW_REFLECTOR_VERDICT_COUNT]; /* TW_REFLECT stays 0 */
     uint64_t drops[TWD_DROP_COUNT];
 };

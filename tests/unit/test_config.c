@@ -100,6 +100,7 @@ static void an_empty_file_means_the_documented_defaults(void **state)
     assert_int_equal(config->kdf_iterations, 32768);
     assert_int_equal(config->padding, TW_PADDING_REUSE);
     assert_int_equal(config->workers, 0);
+    assert_int_equal(config->receive_buffer, 4 * 1024 * 1024);
     assert_int_equal(config->clock_error_floor_ns, MS);
     assert_int_equal(config->tai_offset_s, TWD_TAI_AUTO);
     assert_false(config->third_party);
@@ -136,6 +137,7 @@ static void every_key_is_read(void **state)
                                      "kdf_iterations = 4096\n"
                                      "padding = zero\n"
                                      "workers = 3\n"
+                                     "receive_buffer = 300K\n"
                                      "clock_error_floor = 250us\n"
                                      "third_party = yes\n"
                                      "nat = yes\n"
@@ -167,6 +169,7 @@ static void every_key_is_read(void **state)
     assert_int_equal(config->kdf_iterations, 4096);
     assert_int_equal(config->padding, TW_PADDING_ZERO);
     assert_int_equal(config->workers, 3);
+    assert_int_equal(config->receive_buffer, 300 * 1024);
     assert_int_equal(config->clock_error_floor_ns, MS / 4);
     assert_true(config->third_party);
     assert_true(config->nat);
@@ -382,6 +385,15 @@ static void bad_values_are_refused_with_advice(void **state)
          "padding: \"none\" is not a kind of padding; give reuse, random or zero"},
         {"workers = 0", "workers: \"0\" is not a number of threads; give auto, or 1 to 256"},
         {"workers = 257", "workers: \"257\" is not a number of threads; give auto, or 1 to 256"},
+        {"receive_buffer = 0",
+         "receive_buffer: \"0\" is not a size; give octets, or a number with K "
+         "or M, from 64K to 64M"},
+        {"receive_buffer = 65535", "receive_buffer: \"65535\" is not a size; give octets, or a "
+                                   "number with K or M, from 64K to 64M"},
+        {"receive_buffer = 65M", "receive_buffer: \"65M\" is not a size; give octets, or a number "
+                                 "with K or M, from 64K to 64M"},
+        {"receive_buffer = 4MB", "receive_buffer: \"4MB\" is not a size; give octets, or a number "
+                                 "with K or M, from 64K to 64M"},
         {"third_party = true", "third_party: \"true\" is neither yes nor no; give one of them"},
         {"strict_stop = 1", "strict_stop: \"1\" is neither yes nor no; give one of them"},
         {"strict_error_estimate = true",
@@ -650,6 +662,53 @@ static void durations_are_exact(void **state)
     }
 }
 
+static void sizes_are_exact(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *printed;
+        uint64_t octets;
+    } cases[] = {
+        {"1", "1", 1},
+        {"1023", "1023", 1023},
+        {"1024", "1K", 1024},
+        {"3K", "3K", 3072},
+        {"3 K", "3K", 3072},
+        {"1025K", "1025K", 1025 * 1024},
+        {"2048K", "2M", 2097152},
+        {"16M", "16M", 16777216},
+        {"16777216", "16M", 16777216},
+    };
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        uint64_t octets = 0;
+        assert_true(twd_value_size(cases[i].text, 1, 16777216, &octets, NULL));
+        assert_int_equal(octets, cases[i].octets);
+        GString *text = g_string_new(NULL);
+        twd_value_print_size(octets, text);
+        assert_string_equal(text->str, cases[i].printed);
+        g_string_free(text, TRUE);
+    }
+    static const char *const bad[] = {"",
+                                      "0",
+                                      "K",
+                                      "17M",
+                                      "16385K",
+                                      "16777217",
+                                      "1k",
+                                      "1KiB",
+                                      "1.5M",
+                                      "18446744073709551616",
+                                      "18014398509481984K",
+                                      "-1",
+                                      "+1",
+                                      " 1",
+                                      "0x10"};
+    for (size_t i = 0; i < G_N_ELEMENTS(bad); i++) {
+        uint64_t octets;
+        assert_false(twd_value_size(bad[i], 1, 16777216, &octets, NULL));
+    }
+}
+
 static bool admits(const struct twd_config *config, const char *text)
 {
     struct tw_address address;
@@ -682,11 +741,13 @@ static void a_reload_keeps_what_needs_a_restart(void **state)
 {
     (void)state;
     struct twd_config *running = load("listen = ::1\nworkers = 2\nmax_sessions = 5\n");
-    struct twd_config *fresh = load("control_port = 1\ntest_port = 2\nlisten = 127.0.0.1\n"
-                                    "workers = 3\nuser = root\nstatus_socket =\n"
-                                    "max_sessions = 6\n");
+    struct twd_config *fresh =
+        load("control_port = 1\ntest_port = 2\nlisten = 127.0.0.1\n"
+             "workers = 3\nreceive_buffer = 1M\nuser = root\nstatus_socket =\n"
+             "max_sessions = 6\n");
     char *changed = twd_config_keep_fixed(fresh, running);
-    assert_string_equal(changed, "control_port, test_port, listen, workers, user, status_socket");
+    assert_string_equal(changed, "control_port, test_port, listen, workers, receive_buffer, user, "
+                                 "status_socket");
     g_free(changed);
     assert_int_equal(fresh->max_sessions, 6);
     assert_null(twd_config_keep_fixed(fresh, running));
@@ -714,6 +775,7 @@ int main(void)
         cmocka_unit_test(a_comment_may_be_longer_than_a_line),
         cmocka_unit_test(a_file_that_cannot_be_read_is_an_error),
         cmocka_unit_test(durations_are_exact),
+        cmocka_unit_test(sizes_are_exact),
         cmocka_unit_test(deny_wins_over_allow),
         cmocka_unit_test(a_reload_keeps_what_needs_a_restart),
     };

@@ -105,4 +105,19 @@ struct tw_udp_error {
 /* Takes one; false when there is none. */
 bool tw_udp_take_error(const struct tw_udp *udp, struct tw_udp_error *error);
 
+/* The receive buffer of a socket, in octets or -errno, as a program asks for it and
+ * net.core.rmem_max limits it. The kernel grants twice as much (`ss -m` shows that), because it
+ * charges every datagram with all the memory that holds it: 768 octets or more for the smallest. */
+int tw_udp_buffer(int fd);
+
+/* Makes the receive buffer that large, or as large as the system allows; never smaller than it is.
+ * For sockets that others have opened; tw_udp_open does its own. */
+void tw_udp_raise_buffer(int fd, int octets);
+
+/* Datagrams that the kernel threw away at the socket since it was opened, modulo 2^32: its buffer
+ * was full, there was no memory, or the checksum was wrong. That is SO_RXQ_OVFL's number, but known
+ * without a further datagram to come. 0 or -errno: -ENOPROTOOPT before Linux 4.12. From any thread
+ * while the socket is open. */
+int tw_udp_drops(int fd, uint32_t *drops);
+
 #endif
