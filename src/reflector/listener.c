@@ -23,8 +23,8 @@
 
 enum {
     ACCEPTS_PER_TURN = 64,
-    BACKLOG = SOMAXCONN, /* or what the kernel allows: after a failure all clients come at once, and
-                            one that finds no place is heard a minute later, if at all */
+    BACKLOG = 4096, /* or what the kernel allows: after a failure all clients come at once, and one
+                       that finds no place is heard a minute later, if at all */
     PORT_ATTEMPTS = 20,
     KEEPALIVE_IDLE_S = 60,
     KEEPALIVE_INTERVAL_S = 20,

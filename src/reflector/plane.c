@@ -175,8 +175,8 @@ static bool open_configured(struct twd_plane *plane, const struct twd_config *co
                     result == -EACCES ? "; ports below 1024 need CAP_NET_BIND_SERVICE" : "");
 }
 
-/* Its count of drops is the socket's, which systemd keeps over our restarts: it is read before the
- * kernel begins to tell of it with each datagram. */
+/* Its count of drops is the socket's, which systemd keeps over our restarts: what it is now is none
+ * of ours. */
 static int adopt(struct tw_udp *udp, int fd, int receive_buffer)
 {
     uint32_t drops = 0;

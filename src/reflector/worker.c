@@ -48,6 +48,8 @@ struct twd_worker {
     struct twd_message *forgetting; /* orders whose sockets may still be at hand */
     GHashTable *flows;              /* by &flow->match, which is in the flow */
     unsigned learning;              /* of them, without the sender's port yet */
+    struct tw_address local;        /* that a packet came to; of family 0 before the first */
+    uint32_t local_hash;            /* for the keys of flows */
     struct twd_timers timers;
     struct tw_clock clock;
     struct tw_random random;
@@ -74,25 +76,18 @@ const char *twd_worker_drop_name(enum twd_worker_drop drop)
     return "unknown";
 }
 
-/* Nothing of it is for a peer to choose but the port, out of those that we have: a seed of its own
- * for each is enough. */
-static uint32_t hash_local(const struct tw_address *local)
+static void set_key(struct twd_flow_key *key, const struct tw_address *remote,
+                    const struct tw_address *local, uint32_t local_hash, uint32_t secret)
 {
-    uint32_t hash = local->port;
-    for (size_t at = 0; at < sizeof local->octets; at += sizeof hash) {
-        uint32_t word;
-        memcpy(&word, local->octets + at, sizeof word);
-        hash = (hash ^ word) * UINT32_C(0x9e3779b1);
-    }
-    return hash;
+    key->remote = *remote;
+    key->local = *local;
+    key->hash = tw_address_hash(remote, secret) ^ local_hash;
 }
 
 void twd_flow_key_init(struct twd_flow_key *key, const struct tw_address *remote,
                        const struct tw_address *local, uint32_t secret)
 {
-    key->remote = *remote;
-    key->local = *local;
-    key->hash = tw_address_hash(remote, secret ^ hash_local(local));
+    set_key(key, remote, local, tw_address_hash(local, ~secret), secret);
 }
 
 guint twd_flow_key_hash(gconstpointer key)
@@ -235,12 +230,22 @@ static void take_orders(struct twd_worker *worker)
     }
 }
 
-static struct twd_flow *find_flow(const struct twd_worker *worker, const struct tw_datagram *in)
+/* Of a packet's own address, which most often is that of the packet before. */
+static uint32_t hash_local(struct twd_worker *worker, const struct tw_address *local)
+{
+    if (!tw_address_equal(local, &worker->local)) {
+        worker->local = *local;
+        worker->local_hash = tw_address_hash(local, ~worker->secret);
+    }
+    return worker->local_hash;
+}
+
+static struct twd_flow *find_flow(struct twd_worker *worker, const struct tw_datagram *in)
 {
     if (in->remote.port == 0) /* nobody can be answered there */
         return NULL;
     struct twd_flow_key key;
-    twd_flow_key_init(&key, &in->remote, &in->local, worker->secret);
+    set_key(&key, &in->remote, &in->local, hash_local(worker, &in->local), worker->secret);
     struct twd_flow *flow = g_hash_table_lookup(worker->flows, &key);
     if (flow != NULL || worker->learning == 0)
         return flow;

@@ -265,7 +265,10 @@ static void take_drops(struct tw_udp *udp, const struct cmsghdr *header)
     uint32_t drops;
     if (!take(header, &drops, sizeof drops))
         return;
-    udp->kernel_drops += (uint32_t)(drops - udp->last_drops);
+    const uint32_t more = drops - udp->last_drops;
+    if (more > INT32_MAX) /* queued at an adopted socket before what was lost there last */
+        return;
+    udp->kernel_drops += more;
     udp->last_drops = drops;
 }
 
