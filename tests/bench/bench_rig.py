@@ -391,13 +391,19 @@ def brief(number):
     return f"{number:.4g}"
 
 
+def commit():
+    """Of the source; None where there is no repository, or nobody to ask about it."""
+    try:
+        return netlab.run("git", "-C", SOURCE, "describe", "--always", "--dirty").strip()
+    except (OSError, RuntimeError):
+        return None
+
+
 def machine():
     """What the figures are of: they say nothing of another machine."""
     model = next(filter(None, (re.search(rf"^{key}\s*:\s*(.*)$", read("/proc/cpuinfo"), re.M)
                                for key in ("model name", "cpu model", "Hardware", "machine"))),
                  None)
-    commit = subprocess.run(("git", "-C", SOURCE, "describe", "--always", "--dirty"),
-                            capture_output=True, text=True, check=False)
     try:
         make = dict(re.findall(r"^(\w+) = (.*)$", read(os.path.join(netlab.BUILD, "Makefile")),
                                re.M))
@@ -415,7 +421,7 @@ def machine():
         "kernel": " ".join((platform.system(), platform.release(), platform.version(),
                             platform.machine())),
         "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "commit": commit.stdout.strip() or None,
+        "commit": commit(),
         "compiler": version,
         "flags": " ".join(flag for flag in flags.split() if not flag.startswith("-W")),
         "instrumented": make.get("INSTRUMENTED", ""),
