@@ -1,4 +1,4 @@
-/* What another process has cost so far: the server that `load` measures. */
+/* What a process has cost so far: the server that is measured, or the program that measures. */
 #ifndef BENCH_PROCESS_H
 #define BENCH_PROCESS_H
 

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/arguments.h"
 #include "bench/capture.h"
 #include "lib/bytes.h"
 #include "lib/histogram.h"
@@ -229,31 +230,10 @@ struct options {
     int64_t duration_ns;
 };
 
-static bool parse_number(const char *text, unsigned long least, unsigned long most,
-                         unsigned long *value)
-{
-    char *rest;
-    errno = 0;
-    *value = strtoul(text, &rest, 10);
-    return errno == 0 && rest != text && *rest == '\0' && *text != '-' && *value >= least &&
-           *value <= most;
-}
-
-static bool parse_seconds(const char *text, int64_t *ns)
-{
-    const double longest = 86400;
-    char *rest;
-    const double seconds = strtod(text, &rest);
-    if (rest == text || *rest != '\0' || !(seconds > 0 && seconds <= longest))
-        return false;
-    *ns = (int64_t)(seconds * (double)TW_NS_PER_S);
-    return true;
-}
-
 static bool parse_every(const char *text, uint32_t *every)
 {
-    unsigned long value;
-    if (!parse_number(text, 1, 1UL << 31, &value) || (value & (value - 1)) != 0)
+    uint64_t value;
+    if (!bench_read_number(text, 1, UINT64_C(1) << 31, &value) || (value & (value - 1)) != 0)
         return false;
     *every = (uint32_t)value;
     return true;
@@ -269,9 +249,9 @@ static bool parse_peer(const char *text, struct bench_filter *filter)
     address[length] = '\0';
     const bool ip6 = strchr(address, ':') != NULL;
     filter->peer = (struct tw_address){.family = ip6 ? 6 : 4};
-    unsigned long bits = ip6 ? 128 : 32;
+    uint64_t bits = ip6 ? 128 : 32;
     if (inet_pton(ip6 ? AF_INET6 : AF_INET, address, filter->peer.octets) != 1 ||
-        (text[length] == '/' && !parse_number(text + length + 1, 0, bits, &bits)))
+        (text[length] == '/' && !bench_read_number(text + length + 1, 0, bits, &bits)))
         return false;
     filter->peer_bits = (unsigned)bits;
     return true;
@@ -291,7 +271,7 @@ static bool parse(struct options *options, int argc, char **argv)
     while (good && (option = getopt_long(argc, argv, "", known, NULL)) != -1) {
         switch (option) {
         case 's':
-            good = parse_seconds(optarg, &options->duration_ns);
+            good = bench_read_seconds(optarg, &options->duration_ns);
             break;
         case 'e':
             good = parse_every(optarg, &options->filter.every);
@@ -303,9 +283,9 @@ static bool parse(struct options *options, int argc, char **argv)
             good = false;
         }
     }
-    unsigned long port = 0;
+    uint64_t port = 0;
     if (!good || argc - optind != 2 || options->duration_ns == 0 ||
-        !parse_number(argv[optind + 1], 1, UINT16_MAX, &port))
+        !bench_read_number(argv[optind + 1], 1, UINT16_MAX, &port))
         return false;
     options->interface = argv[optind];
     options->filter.port = (uint16_t)port;
