@@ -38,7 +38,7 @@ struct tw_measurement_counters {
 
 /* The result of one interval. */
 struct tw_measurement {
-    tw_wall time;  /* when the result became final */
+    tw_wall time;  /* when the result became final, however late the driver noticed */
     tw_mono begun; /* when the interval began */
     enum tw_measurement_state state;
     bool session;                            /* a session was started: packets left */

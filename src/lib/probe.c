@@ -146,8 +146,8 @@ void tw_probe_begin_test(struct tw_probe *probe, tw_mono now)
                         0); /* unless something answers */
 }
 
-/* The interval's result is final. */
-static void finish(struct tw_probe *probe, const struct tw_reading *now)
+/* The interval's result is final since `due`. */
+static void finish(struct tw_probe *probe, tw_mono due, const struct tw_reading *now)
 {
     struct tw_measurement *m = &probe->measurement;
     if (m->session) {
@@ -168,7 +168,7 @@ static void finish(struct tw_probe *probe, const struct tw_reading *now)
         tw_probe_session_note_server(probe);
     tw_measurement_count(&probe->counters, &m->summary);
     m->counters = probe->counters;
-    m->time = now->wall;
+    m->time.ns = now->wall.ns - (now->mono.ns - due.ns);
     probe->phase = TW_PROBE_WAIT;
     probe->retry_at = TW_NEVER;
     probe->want_result = true;
@@ -195,7 +195,7 @@ static void give_up(struct tw_probe *probe, const struct tw_reading *now)
         /* What it might still answer belongs to no interval. */
         tw_probe_control_hang_up(probe);
     }
-    finish(probe, now);
+    finish(probe, probe->set_up_by, now);
 }
 
 bool tw_probe_next_event(struct tw_probe *probe, struct tw_probe_event *event)
@@ -324,7 +324,7 @@ void tw_probe_expire(struct tw_probe *probe, const struct tw_reading *now)
     if (probe->phase == TW_PROBE_TEST && tw_mono_reached(probe->send_by, now->mono))
         tw_probe_session_drain(probe, probe->send_by);
     if (probe->phase == TW_PROBE_DRAIN && tw_mono_reached(probe->drain_by, now->mono))
-        finish(probe, now);
+        finish(probe, probe->drain_by, now);
     /* A result that was not taken yet must not be overwritten: the driver comes again. */
     if (probe->phase == TW_PROBE_WAIT && !probe->want_result &&
         tw_mono_reached(probe->next_interval, now->mono))

@@ -83,7 +83,7 @@ static void result_stays_as_it_is_until_it_is_taken(void **state)
     }
     const struct tw_measurement m = *take(&rig, TW_PROBE_RESULT).measurement;
     assert_int_equal(m.begun.ns, RIG_FIRST_NS);
-    assert_int_equal(m.time.ns, rig.now.wall.ns - 25 * S);
+    assert_int_equal(m.time.ns, rig.now.wall.ns - 30 * S + 2300 * MS);
     assert_int_equal(m.state, TW_MEASUREMENT_SILENT);
     assert_int_equal(m.summary.lost, 4);
     rig_expire(&rig);
@@ -112,6 +112,28 @@ static void driver_that_slept_for_many_intervals_goes_on_with_the_present_one(vo
     send_session(&rig);
     assert_int_equal(wait_for_result(&rig).begun.ns, RIG_FIRST_NS + 123456 * 10 * S);
     assert_quiet_until(&rig, RIG_FIRST_NS + 123457 * 10 * S - 1);
+}
+
+/* Else it would come with nearly the time of the next result: no round robin database takes two
+ * values of one second. */
+static void result_of_a_driver_that_slept_has_the_time_at_which_it_was_due(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_testing(&rig);
+    send_session(&rig);
+    const int64_t due_ns = tw_probe_deadline(&rig.probe).ns;
+    rig_set_time(&rig, RIG_FIRST_NS + 47600 * MS);
+    assert_int_equal(wait_for_result(&rig).time.ns, INT64_C(1700000000) * S + due_ns);
+
+    rig_begin(&rig);
+    wait_for(&rig, TW_PROBE_RESOLVE);
+    assert_quiet_until(&rig, RIG_FIRST_NS);
+    rig_set_time(&rig, RIG_FIRST_NS + 17 * S);
+    const struct tw_measurement failed = wait_for_result(&rig);
+    assert_int_equal(failed.state, TW_MEASUREMENT_NAME);
+    assert_int_equal(failed.time.ns, INT64_C(1700000000) * S + RIG_FIRST_NS + 7600 * MS);
+    assert_int_equal(wait_for_result(&rig).time.ns - failed.time.ns, 10 * S);
 }
 
 /* The target cannot help it: no result, and above all no lost connection. */
@@ -388,6 +410,7 @@ int main(void)
         cmocka_unit_test(answered_session_is_told_once_and_stopped_once),
         cmocka_unit_test(result_stays_as_it_is_until_it_is_taken),
         cmocka_unit_test(driver_that_slept_for_many_intervals_goes_on_with_the_present_one),
+        cmocka_unit_test(result_of_a_driver_that_slept_has_the_time_at_which_it_was_due),
         cmocka_unit_test(interval_that_is_met_too_late_for_a_session_is_left_out),
         cmocka_unit_test(little_time_for_set_up_is_no_reason_to_leave_an_interval_out),
         cmocka_unit_test(interval_that_is_met_just_in_time_is_measured),
