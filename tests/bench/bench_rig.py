@@ -260,9 +260,10 @@ class Rig:
             program_path("set_up"), *options, *self.mode_options(mode), "--sender",
             "10.64.0.1:20000", f"{REFLECTOR}:{CONTROL_PORT}"))
 
-    def slow_sessions(self, first_address, count):
+    def slow_sessions(self, first_address, count, floor=False):
+        ports = {"floor_port": FLOOR_PORT} if floor else {"control_port": CONTROL_PORT}
         with netlab.within(self.generator):
-            return SlowSessions(REFLECTOR, CONTROL_PORT, first_address, count)
+            return SlowSessions(REFLECTOR, first_address, count, **ports)
 
     @contextlib.contextmanager
     def held(self, connections, sessions, mode=None):
@@ -276,10 +277,11 @@ class Rig:
         if found["exit"] != 0 or found["sessions"] != sessions:
             self.report.fault(f"{' '.join(program.command)}: {found}")
 
-    def capture(self, seconds, *options):
+    def capture(self, seconds, *options, floor=False):
         """A `wire` at the reflector's end, that looks."""
+        port = FLOOR_PORT if floor else TEST_PORT
         program = Program(self.lab, self.reflector, self.wire_core, (
-            program_path("wire"), "eth0", str(TEST_PORT), "--seconds", f"{seconds:g}", *options))
+            program_path("wire"), "eth0", str(port), "--seconds", f"{seconds:g}", *options))
         program.wait_line("ready")
         return program
 
@@ -323,11 +325,14 @@ class Report:
         self.add({"name": name, "unit": unit, "base": base, "server": server, "ratios": ratios,
                   "ratio": statistics.median(ratios)}, "ratio", limit, at_least)
 
-    def values(self, name, unit, values, limit=None, at_least=False, worst=False):
-        """A row without a base; its median counts, or with `worst` its greatest value."""
-        self.add({"name": name, "unit": unit, "server": values,
-                  "value": max(values) if worst else statistics.median(values)}, "value", limit,
-                 at_least)
+    def values(self, name, unit, values, limit=None, at_least=False, worst=False, base=None):
+        """A row whose limit is no ratio, even if the base's values are shown beside it; its median
+        counts, or with `worst` its greatest value."""
+        count = max if worst else statistics.median
+        row = {"name": name, "unit": unit, "server": values, "value": count(values)}
+        if base is not None:
+            row |= {"base": base, "base_value": count(base)}
+        self.add(row, "value", limit, at_least)
 
     def others(self, rig, runs):
         """What else ran on the reflector's core meanwhile, if it was to have one for itself."""
@@ -346,10 +351,11 @@ class Report:
 
     def print_row(self, row):
         server = statistics.median(row["server"]) if "ratio" in row else row["value"]
+        base = statistics.median(row["base"]) if "ratio" in row else row.get("base_value")
         sign = ">=" if row["at_least"] else "<="
         limit = "" if row["limit"] is None else f"{sign} {brief(row['limit'])}"
         self.print_line(row["case"], f"{row['name']}, {row['unit']}",
-                        brief(statistics.median(row["base"])) if "base" in row else "",
+                        "" if base is None else brief(base),
                         brief(server), f"{row['ratio']:.2f}" if "ratio" in row else "", limit,
                         row["verdict"] or "")
 

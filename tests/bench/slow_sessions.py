@@ -18,15 +18,19 @@ import server_rig  # noqa: E402 pylint: disable=wrong-import-position
 PORT = 20001
 PER_CONNECTION = 10
 LATE = 0.5  # seconds that a last reply is waited for
+# Sequence Number, Timestamp, Error Estimate; and in the padding the number once more, where a reply
+# has the Sender Sequence Number: what the floor sends back can be paired like replies.
+PACKET = struct.Struct("!IQH10xI13x")
 REPLY = struct.Struct("!IQHHQIQHHB")
 ERROR = 0x8f84
 TTL = 255
 
 
 class Session:
-    """One sender's socket, and what came back."""
+    """One sender's socket, and what came back: replies, or from the floor the packets."""
 
-    def __init__(self, local, remote):
+    def __init__(self, local, remote, floor):
+        self.floor = floor
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, TTL)
         self.socket.bind(local)
@@ -34,44 +38,65 @@ class Session:
         self.socket.setblocking(False)
         self.stamps = []  # by Sequence Number
         self.received = 0
+        self.last = -1  # number that the floor sent back
         self.wrong = 0
+
+    def packet(self, sequence):
+        return PACKET.pack(sequence, self.stamps[sequence], ERROR, sequence)
 
     def send(self):
         self.stamps.append(server_rig.ntp_now())
-        self.socket.send(struct.pack("!IQH27x", len(self.stamps) - 1, self.stamps[-1], ERROR))
+        self.socket.send(self.packet(len(self.stamps) - 1))
 
     def take(self):
         octets = self.socket.recv(1000)
-        if len(octets) != REPLY.size:
-            self.wrong += 1
-            return
-        sequence, _, _, mbz, _, sender_sequence, stamp, error, more_mbz, ttl = REPLY.unpack(octets)
-        good = sequence == self.received and sender_sequence < len(self.stamps) and \
-            stamp == self.stamps[sender_sequence] and error == ERROR and ttl == TTL and \
-            mbz == more_mbz == 0
+        good = self.is_packet(octets) if self.floor else self.is_reply(octets)
         # One that comes twice comes with a number that another one has had, or leaves a gap.
         self.received += 1
         self.wrong += not good
 
+    def is_packet(self, octets):
+        """Whether it is the one that was sent: the floor drops some, but changes no order."""
+        sequence = struct.unpack("!I", octets[:4])[0]
+        good = self.last < sequence < len(self.stamps) and octets == self.packet(sequence)
+        self.last = max(self.last, sequence)
+        return good
+
+    def is_reply(self, octets):
+        if len(octets) != REPLY.size:
+            return False
+        sequence, _, _, mbz, _, sender_sequence, stamp, error, more_mbz, ttl = REPLY.unpack(octets)
+        return sequence == self.received and sender_sequence < len(self.stamps) and \
+            stamp == self.stamps[sender_sequence] and error == ERROR and ttl == TTL and \
+            mbz == more_mbz == 0
+
 
 class SlowSessions:
-    """So many started sessions with one address each; made in the generator's namespace."""
+    """So many started sessions with one address each; made in the generator's namespace. The floor
+    knows of no sessions: it has a port for packets instead of one for connections."""
 
-    def __init__(self, reflector, control_port, first_address, count):
+    def __init__(self, reflector, first_address, count, control_port=None, floor_port=None):
         server = types.SimpleNamespace(control=control_port, test=None)
         first = struct.unpack("!I", socket.inet_aton(first_address))[0]
         self.controls, self.sessions = [], []
         self.selector = selectors.DefaultSelector()
         for number in range(count):
-            if number % PER_CONNECTION == 0:
+            if floor_port is None and number % PER_CONNECTION == 0:
                 self.controls.append(server_rig.Control(server, reflector).set_up())
             address = socket.inet_ntoa(struct.pack("!I", first + number))
-            accepted = self.controls[-1].request(PORT, sender=address)
-            if accepted.accept != 0:
-                raise RuntimeError(f"session of {address}: Accept {accepted.accept}")
-            session = Session((address, PORT), (reflector, accepted.port))
+            port = floor_port or self.accepted_port(address)
+            session = Session((address, PORT), (reflector, port), floor=floor_port is not None)
             self.selector.register(session.socket, selectors.EVENT_READ, session)
             self.sessions.append(session)
+        self.start()
+
+    def accepted_port(self, address):
+        accepted = self.controls[-1].request(PORT, sender=address)
+        if accepted.accept != 0:
+            raise RuntimeError(f"session of {address}: Accept {accepted.accept}")
+        return accepted.port
+
+    def start(self):
         for control in self.controls:
             if control.start()[:1] != b"\0":
                 raise RuntimeError("the sessions were not started")
