@@ -12,11 +12,14 @@
 enum { SAMPLES_P95 = 20, SAMPLES_P99 = 100 };
 
 /* How long one step may take. A step that hangs must fail while there is time for a second attempt
- * in the same interval, if the interval is long enough for that. */
+ * in the same interval, if the interval is long enough for that. A continuous session may begin at
+ * any time of an interval, so all of it is there for that. */
 static int64_t step_limit(const struct tw_settings *settings)
 {
     const int64_t session_ns =
-        settings->count * settings->packet_interval_ns + settings->timeout_ns;
+        settings->session == TW_SESSION_CONTINUOUS
+            ? 0
+            : settings->count * settings->packet_interval_ns + settings->timeout_ns;
     const int64_t half_ns = (settings->interval_ns - session_ns) / 2;
     if (half_ns < TW_NS_PER_S)
         return TW_NS_PER_S;
@@ -37,6 +40,7 @@ static uint16_t receiver_port(const char *instance)
 void tw_measure_configure(const struct tw_target *target, struct tw_engine_target *out)
 {
     const struct tw_settings *s = target->settings;
+    const bool continuous = s->session == TW_SESSION_CONTINUOUS;
     const int64_t step_ns = step_limit(s);
     /* reflectors that know whole seconds only must not read 0: they would stop at once */
     const int64_t grace_ns = (s->timeout_ns + TW_NS_PER_S - 1) / TW_NS_PER_S * TW_NS_PER_S;
@@ -44,12 +48,14 @@ void tw_measure_configure(const struct tw_target *target, struct tw_engine_targe
         .host = s->host,
         .family = s->family != 0 ? (int)s->family : s->source.family,
         .source = s->source,
+        .source_zone = s->source_zone[0] == '\0' ? NULL : s->source_zone,
         .device = s->device[0] == '\0' ? NULL : s->device,
         .probe =
             {
                 .interval_ns = s->interval_ns,
                 .count = s->count,
-                .packet_interval_ns = s->packet_interval_ns,
+                .packet_interval_ns =
+                    continuous ? s->interval_ns / s->count : s->packet_interval_ns,
                 .timeout_ns = grace_ns,
                 .connect_ns = step_ns,
                 .resolve_ns = 300 * TW_NS_PER_S,
@@ -57,10 +63,12 @@ void tw_measure_configure(const struct tw_target *target, struct tw_engine_targe
                 .receiver_port = receiver_port(target->instance),
                 .dscp = target->dscp,
                 .stateful = s->stateful,
+                .continuous = continuous,
                 .client = {.mode = s->mode, .features = s->features, .step_ns = step_ns},
                 .sender = {.padding_length = s->padding, .wait_ns = s->timeout_ns},
             },
     };
+    (void)tw_probe_gather(&out->probe);
     out->source.port = target->source_port;
     if (target->secret == NULL)
         return;
@@ -75,11 +83,12 @@ struct sheet {
     size_t count;
 };
 
+/* A NaN may have a sign, which printf shows: Prometheus would refuse a whole page for "-nan". */
 static void put(struct sheet *sheet, const char *type, const char *type_instance, double gauge)
 {
     assert(sheet->count < TW_MEASURE_VALUES);
-    sheet->out[sheet->count++] =
-        (struct tw_measure_value){.type = type, .type_instance = type_instance, .gauge = gauge};
+    sheet->out[sheet->count++] = (struct tw_measure_value){
+        .type = type, .type_instance = type_instance, .gauge = isnan(gauge) ? NAN : gauge};
 }
 
 static void put_total(struct sheet *sheet, const char *type_instance, uint64_t total)

@@ -2,9 +2,10 @@
  *
  * collectd forks between configuration and init, so the configuration is only read and nothing is
  * started before init. One thread runs the engine; it puts results into a queue and never waits for
- * collectd. One read callback a second takes them out and dispatches; it never blocks and never
- * fails, since collectd would suspend it for up to a day. Nothing here makes collectd stop: whoever
- * else it serves is not to suffer from a mistake in our part of the configuration.
+ * collectd. The read callback takes them out and dispatches, a few of them at a time; it never
+ * blocks and never fails, since collectd would suspend it for up to a day. Nothing here makes
+ * collectd stop: whoever else it serves is not to suffer from a mistake in our part of the
+ * configuration.
  *
  * twamp-config.h is not included: collectd's own configuration header defines the same names. */
 #ifndef _GNU_SOURCE
@@ -23,8 +24,22 @@
 #include "collectd-plugin/measure.h"
 #include "collectd-plugin/news.h"
 #include "collectd-plugin/queue.h"
+#include "collectd-plugin/remarks.h"
 #include "collectd-plugin/targets.h"
+#include "lib/sys/clock.h"
 #include "lib/sys/engine.h"
+
+/* Results wait no longer than a round, and a round keeps collectd's thread little longer than its
+ * share. With 5,000 targets every 10 s a round takes some milliseconds. But where collectd takes
+ * its time over each value, or over a notification, and results pile up, the thread is kept for
+ * most of the time: to lose results would be worse. */
+#define ROUND_NS         (250 * TW_NS_PER_MS)
+#define ROUND_SHARE_NS   (25 * TW_NS_PER_MS)
+#define BACKLOG_SHARE_NS (200 * TW_NS_PER_MS)
+enum { BACKLOG_PART = 4 }; /* of the queue's room: more is a backlog */
+
+/* Until replies that find no room are news again. */
+#define ROOMLESS_NS (INT64_C(300) * TW_NS_PER_S)
 
 /* One target as the engine's user. `news` belongs to the read callback. */
 struct watch {
@@ -41,8 +56,11 @@ static struct {
     struct tw_queue queue;
     pthread_t thread;
     bool running;
-    uint64_t dropped; /* results known to be lost; of the read callback */
-    bool dropping;    /* that was logged and has not stopped since */
+    uint64_t dropped;  /* results known to be lost; of the read callback */
+    bool dropping;     /* that was logged, and some have waited ever since */
+    uint64_t roomless; /* replies known to have found no room; of the read callback, too */
+    bool roomless_said;
+    tw_mono roomless_until; /* it is not over before */
 } plugin;
 
 /* Configuration: only translated, see targets.h. */
@@ -169,28 +187,57 @@ static void report(struct watch *watch, const struct tw_measurement *measurement
         P_NOTICE("%s", text);
 }
 
-/* Said once each time it begins. */
+/* Said once each time it begins; it is over when nothing waits any more. */
 static void report_dropped(void)
 {
     const uint64_t dropped = tw_queue_dropped(&plugin.queue);
-    if (dropped != plugin.dropped && !plugin.dropping)
-        P_WARNING("%" PRIu64 " results were dropped, the oldest ones: collectd's read threads were "
-                  "busy for too long",
+    if (dropped != plugin.dropped && !plugin.dropping) {
+        P_WARNING("%" PRIu64 " results were dropped, the oldest ones: collectd's read threads are "
+                  "busy, or whatever takes its values or notifications is too slow",
                   dropped - plugin.dropped);
-    plugin.dropping = dropped != plugin.dropped;
+        plugin.dropping = true;
+    }
+    if (dropped == plugin.dropped && tw_queue_waiting(&plugin.queue) == 0)
+        plugin.dropping = false;
     plugin.dropped = dropped;
+}
+
+/* They count as lost, but the path has lost nothing: who sees the loss must be able to know. Said
+ * each time it begins; it is over when there was none for some time. */
+static void report_roomless(tw_mono now)
+{
+    const uint64_t roomless = tw_engine_counters(plugin.engine).kernel_drops;
+    if (plugin.roomless_said && tw_mono_reached(plugin.roomless_until, now))
+        plugin.roomless_said = false;
+    if (roomless == plugin.roomless)
+        return;
+    if (!plugin.roomless_said)
+        P_WARNING("%" PRIu64 " replies found no room in this host's receive buffers and count as "
+                  "lost: it is too busy, or net.core.rmem_max is too small",
+                  roomless - plugin.roomless);
+    plugin.roomless = roomless;
+    plugin.roomless_said = true;
+    plugin.roomless_until = tw_mono_after(now, ROOMLESS_NS);
 }
 
 /* Never two at a time: collectd runs one callback on one thread. */
 static int twamp_read(user_data_t *unused)
 {
     (void)unused;
+    const bool backlog = tw_queue_waiting(&plugin.queue) > plugin.queue.room / BACKLOG_PART;
+    const int64_t share_ns = backlog ? BACKLOG_SHARE_NS : ROUND_SHARE_NS;
+    const tw_mono begun = tw_clock_mono();
+    const tw_mono until = tw_mono_after(begun, share_ns);
     struct tw_queue_entry entry;
-    while (tw_queue_take(&plugin.queue, &entry)) {
+    while (!tw_mono_reached(until, tw_clock_mono()) && tw_queue_take(&plugin.queue, &entry)) {
+        const struct watch *watch = entry.user;
         report(entry.user, &entry.measurement);
-        dispatch(entry.user, &entry.measurement);
+        if (tw_news_doubts_directions(&watch->news))
+            entry.measurement.summary.direction_known = false;
+        dispatch(watch, &entry.measurement);
     }
     report_dropped();
+    report_roomless(begun);
     return 0;
 }
 
@@ -269,8 +316,9 @@ static void release(void)
  * frees. */
 static bool prepare(void)
 {
-    /* between two rounds of reading each target leaves a result or two */
-    const int status = tw_queue_init(&plugin.queue, 256 + 4 * plugin.targets.count);
+    /* each target leaves one result an interval: nothing is lost while collectd's threads are
+     * busy with others for no longer than two */
+    const int status = tw_queue_init(&plugin.queue, 256 + 2 * plugin.targets.count);
     plugin.watches = calloc(plugin.targets.count, sizeof *plugin.watches);
     if (status < 0 || plugin.watches == NULL) {
         P_ERROR("nothing is measured: %s", STRERROR(ENOMEM));
@@ -315,6 +363,11 @@ static int twamp_init(void)
         P_ERROR("%s", plugin.targets.messages[i]);
     if (plugin.targets.no_memory)
         P_ERROR("not enough memory for the whole configuration");
+    char remark[TW_REMARK_TEXT];
+    for (unsigned i = 0; i < TW_REMARKS; i++) {
+        if (tw_remarks_make(&plugin.targets, (enum tw_remark)i, remark))
+            P_WARNING("%s", remark);
+    }
     P_INFO("targets configured: %zu, skipped because of errors: %u", plugin.targets.count,
            plugin.targets.skipped);
     if (plugin.targets.count == 0) {
@@ -325,7 +378,7 @@ static int twamp_init(void)
     }
     tw_targets_forget_secrets(&plugin.targets); /* the engine has copies of what it needs */
     if (plugin.running)
-        plugin_register_complex_read(NULL, "twamp", twamp_read, TIME_T_TO_CDTIME_T(1), NULL);
+        plugin_register_complex_read(NULL, "twamp", twamp_read, NS_TO_CDTIME_T(ROUND_NS), NULL);
     return 0;
 }
 

@@ -104,14 +104,41 @@ static void explain_connect(const struct tw_target *target, int error, char why[
     const char *text = strerror(error);
     char source[TW_ADDRESS_TEXT];
     if (error == EADDRNOTAVAIL && !tw_address_is_unspecified(&s->source))
-        snprintf(why, WHY, "cannot use SourceAddress \"%s\": %s",
-                 tw_address_format(&s->source, false, source), text);
+        snprintf(why, WHY, "cannot use SourceAddress \"%s%s%s\": %s",
+                 tw_address_format(&s->source, false, source), s->source_zone[0] == '\0' ? "" : "%",
+                 s->source_zone, text);
     else if ((error == EADDRINUSE || error == EACCES) && target->source_port != 0)
         snprintf(why, WHY, "cannot use SourcePort %u: %s", target->source_port, text);
     else if (error == ENODEV && s->device[0] != '\0')
         snprintf(why, WHY, "cannot use Device \"%s\": %s", s->device, text);
     else
         snprintf(why, WHY, "cannot connect to \"%.64s\" TCP port %u: %s", s->host, s->port, text);
+}
+
+/* Replies that came and were none, by what most of them lacked. */
+static void explain_rejected(const struct tw_settings *s, const struct tw_measurement *m,
+                             const char *remote, char why[WHY])
+{
+    const struct tw_measurement_rejected *r = &m->rejected;
+    const struct tw_test_layout layout = tw_test_layout(s->mode);
+    const unsigned least = layout.secured ? layout.reflector_header : (unsigned)TW_TEST_REPLY_MIN;
+    const unsigned long long all = 0ull + r->too_short + r->foreign + r->not_authentic;
+    char reason[WHY / 2];
+    if (r->not_authentic >= r->foreign && r->not_authentic >= r->too_short)
+        snprintf(reason, sizeof reason,
+                 "HMAC does not verify - the reflector makes other keys, or packets are changed on "
+                 "the way; Mode \"mixed\" does without");
+    else if (r->foreign >= r->too_short)
+        snprintf(reason, sizeof reason,
+                 "they do not repeat number and timestamp of our packets - is a TWAMP reflector at "
+                 "that port?");
+    else
+        snprintf(reason, sizeof reason,
+                 "they have less than %u octets - is a TWAMP reflector at that port, or does it "
+                 "want more Padding?",
+                 least);
+    snprintf(why, WHY, "%llu %s to %u test packets came from %s but none could be used: %s", all,
+             all == 1 ? "reply" : "replies", m->summary.sent, remote, reason);
 }
 
 /* What failed, in words. */
@@ -137,6 +164,8 @@ static void explain(const struct tw_target *target, const struct tw_measurement 
     else if (!m->session)
         snprintf(why, WHY, "no control connection to \"%.64s\" TCP port %u in time", s->host,
                  s->port);
+    else if (m->rejected.too_short + m->rejected.foreign + m->rejected.not_authentic > 0)
+        explain_rejected(s, m, remote, why);
     else
         snprintf(why, WHY, "no reply to %u test packets to %s", m->summary.sent, remote);
 }
@@ -167,21 +196,30 @@ enum tw_news_kind tw_news_state(struct tw_news *news, const struct tw_target *ta
     return before.known ? TW_NEWS_OKAY : TW_NEWS_FIRST;
 }
 
+/* So many intervals with loss, and no number of its own in any of them, are no chance. */
+enum { GAPS_ENOUGH = 3 };
+
+bool tw_news_doubts_directions(const struct tw_news *news)
+{
+    return !news->counts && news->gaps >= GAPS_ENOUGH;
+}
+
 bool tw_news_copied_numbers(struct tw_news *news, const struct tw_target *target,
                             const struct tw_measurement *measurement, char text[TW_NEWS_TEXT])
 {
-    enum { ENOUGH = 3 };
     const struct tw_summary *s = &measurement->summary;
     if (s->reflector_counts)
         news->counts = true;
     /* packets missing at the end of a session say nothing about numbers */
     const bool gap = s->direction_known && s->lost_forward + s->lost_reverse > 0;
-    if (news->counts || !gap || news->gaps >= ENOUGH || ++news->gaps < ENOUGH)
+    if (news->counts || !gap || news->gaps >= GAPS_ENOUGH || ++news->gaps < GAPS_ENOUGH)
         return false;
-    snprintf(text, TW_NEWS_TEXT,
-             "target \"%s\": loss in three intervals, and the reflector never used a number of its "
-             "own: if it copies the sender's, loss by direction is wrong and wants Stateful false",
-             target->instance);
+    snprintf(
+        text, TW_NEWS_TEXT,
+        "target \"%s\": loss in three intervals, and the reflector never used a number of its "
+        "own: if it copies the sender's, it wants Stateful false; loss by direction is unknown "
+        "until it uses one",
+        target->instance);
     return true;
 }
 
@@ -194,11 +232,17 @@ static const char *quirk_meaning(enum tw_quirk quirk)
     case TW_QUIRK_UNEQUAL_SIZE:
         return "replies are not as long as packets: both directions differ by that";
     case TW_QUIRK_TTL_UNSET:
-        return "Sender TTL is always 255: forward hops are unknown";
+        return "Sender TTL is not that of our packets: forward hops are unknown";
     case TW_QUIRK_SAME_TIMES:
         return "one time for arrival and departure: its processing counts as path";
+    case TW_QUIRK_CONTRADICTORY:
+        return "arrival and departure exclude one another: such replies are in no delay";
     case TW_QUIRK_ZERO_RECEIVE:
-        return "no arrival time: its processing counts as path";
+        return "no arrival time: forward delay is unknown, its processing counts as path";
+    case TW_QUIRK_ZERO_TRANSMIT:
+        return "no departure time: reverse delay is unknown, its processing counts as path";
+    case TW_QUIRK_CONSTANT_TIMES:
+        return "its clock stands still: delays by it are unknown, its processing counts as path";
     case TW_QUIRK_ZERO_ERROR:
         return "the error of its clock is unknown: one-way delays are not valid";
     case TW_QUIRK_Z_BIT:

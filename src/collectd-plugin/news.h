@@ -41,6 +41,10 @@ enum tw_news_kind tw_news_state(struct tw_news *news, const struct tw_target *ta
 bool tw_news_copied_numbers(struct tw_news *news, const struct tw_target *target,
                             const struct tw_measurement *measurement, char text[TW_NEWS_TEXT]);
 
+/* From that on, and until a reply has a number of the reflector's own: loss by direction is not
+ * known, whatever the results say. */
+bool tw_news_doubts_directions(const struct tw_news *news);
+
 /* To be called with every result, in order. True when a quirk shows that was never seen of this
  * target: the line has all that are known. One that is not shown again stays known, or whatever
  * comes and goes would be told without end. */

@@ -23,7 +23,7 @@ enum kind {
     KIND_PATH,    /* the same, of a file */
     KIND_CHOICE,  /* uint32_t: one choice's value */
     KIND_SET,     /* uint32_t: several choices' values together */
-    KIND_ADDRESS, /* struct tw_address */
+    KIND_ADDRESS, /* source and source_zone */
     KIND_CLASSES, /* classes and class_count */
     KIND_UNBUILT,
 };
@@ -42,7 +42,8 @@ struct row {
     const struct choice *choices;
 };
 
-static const struct choice sessions[] = {{"interval", 0, true}, {"continuous", 1, false}, {0}};
+static const struct choice sessions[] = {
+    {"interval", TW_SESSION_INTERVAL, true}, {"continuous", TW_SESSION_CONTINUOUS, true}, {0}};
 
 static const struct choice protocols[] = {
     {"twamp", 0, true}, {"stamp", 1, false}, {"light", 2, false}, {"auto", 3, false}, {0}};
@@ -141,6 +142,8 @@ void tw_settings_inherit(struct tw_settings *own, const struct tw_settings *defa
         memcpy((char *)own + row->offset, (const char *)defaults + row->offset, row->size);
         if (row->kind == KIND_CLASSES)
             own->class_count = defaults->class_count;
+        if (row->kind == KIND_ADDRESS)
+            memcpy(own->source_zone, defaults->source_zone, sizeof own->source_zone);
     }
 }
 
@@ -286,14 +289,19 @@ static bool set_text(void *field, const struct row *row, const struct tw_option_
     return true;
 }
 
-static bool set_address(void *field, const struct tw_option_value *value, char why[TW_OPTION_TEXT])
+/* With the interface by name: it may come later, or be made anew and have another number then. */
+static bool set_source(struct tw_settings *settings, const struct tw_option_value *value,
+                       char why[TW_OPTION_TEXT])
 {
+    _Static_assert(sizeof settings->source_zone == TW_ZONE_SIZE, "an interface's name fits");
     struct tw_address address;
-    if (value->kind != TW_VALUE_STRING || !tw_address_parse(value->string, &address)) {
+    char zone[TW_ZONE_SIZE];
+    if (value->kind != TW_VALUE_STRING || !tw_address_parse_zone(value->string, &address, zone)) {
         snprintf(why, TW_OPTION_TEXT, "must be an IPv4 or IPv6 address in quotes");
         return false;
     }
-    *(struct tw_address *)field = address;
+    settings->source = address;
+    memcpy(settings->source_zone, zone, sizeof zone);
     return true;
 }
 
@@ -405,7 +413,7 @@ static bool set_field(struct tw_settings *settings, const struct row *row,
     case KIND_PATH:
         return set_text(field, row, values, why);
     case KIND_ADDRESS:
-        return set_address(field, values, why);
+        return set_source(settings, values, why);
     case KIND_CHOICE:
     case KIND_SET:
         return set_choices(field, row, values, count, why);

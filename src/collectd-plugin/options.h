@@ -50,6 +50,12 @@ struct tw_option_value {
     bool boolean;
 };
 
+/* Option Session. */
+enum tw_session_kind {
+    TW_SESSION_INTERVAL,   /* a session in each interval, PacketInterval from packet to packet */
+    TW_SESSION_CONTINUOUS, /* one for all of them, Count packets spread evenly over each */
+};
+
 /* Groups of published values (option Values). */
 #define TW_VALUES_RTT    0x01u
 #define TW_VALUES_ONEWAY 0x02u
@@ -72,16 +78,18 @@ struct tw_settings {
     uint32_t given, bad; /* bit 1 << enum tw_option: set here; set here and refused */
     char host[TW_OPTION_TEXT];
     char device[TW_DEVICE_SIZE];      /* "": any */
-    struct tw_address source;         /* family 0: any; port always 0 */
+    struct tw_address source;         /* family 0: any; port and scope always 0 */
+    char source_zone[TW_DEVICE_SIZE]; /* its interface; "": none named */
     int64_t interval_ns;              /* 0: collectd's */
-    int64_t packet_interval_ns;       /* from packet to packet */
+    int64_t packet_interval_ns;       /* from packet to packet; of no use if continuous */
     int64_t timeout_ns;               /* loss threshold */
     uint32_t port, count;             /* Count in packets */
     uint32_t padding;                 /* octets, or TW_PROBE_PADDING_EQUAL */
     uint32_t source_port;             /* 0: any */
     uint32_t family;                  /* 4, 6, 0 = any */
     uint32_t groups;                  /* TW_VALUES_* */
-    uint32_t session, protocol;       /* only one value of each is built */
+    uint32_t session;                 /* enum tw_session_kind */
+    uint32_t protocol;                /* only one value is built */
     uint32_t mode, features;          /* TW_MODE_*: what is wanted; what is used if offered */
     char keyid[TW_KEYID_SIZE + 1];    /* "": none */
     char secret_file[TW_OPTION_TEXT]; /* "": none */

@@ -49,10 +49,19 @@ bool tw_queue_take(struct tw_queue *queue, struct tw_queue_entry *entry)
     if (taken) {
         *entry = queue->entries[queue->first];
         queue->first = (queue->first + 1) % queue->room;
-        queue->count--;
+        if (--queue->count == 0)
+            queue->first = 0;
     }
     pthread_mutex_unlock(&queue->lock);
     return taken;
+}
+
+size_t tw_queue_waiting(struct tw_queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    const size_t waiting = queue->count;
+    pthread_mutex_unlock(&queue->lock);
+    return waiting;
 }
 
 uint64_t tw_queue_dropped(struct tw_queue *queue)

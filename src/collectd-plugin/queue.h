@@ -1,6 +1,8 @@
 /* Finished results on their way from the engine's thread to the thread that publishes.
  *
  * Bounded, allocated once: when nobody takes results for long, the oldest are dropped and counted.
+ * One that has run empty begins anew at its first place, so that room for bad times that was never
+ * used takes no memory: the kernel gives pages when they are written to.
  * Both sides hold the lock for a copy and nothing else. */
 #ifndef TW_PLUGIN_QUEUE_H
 #define TW_PLUGIN_QUEUE_H
@@ -33,6 +35,9 @@ void tw_queue_put(struct tw_queue *queue, void *user, const struct tw_measuremen
 
 /* The oldest entry; false when there is none. */
 bool tw_queue_take(struct tw_queue *queue, struct tw_queue_entry *entry);
+
+/* How many entries wait. */
+size_t tw_queue_waiting(struct tw_queue *queue);
 
 uint64_t tw_queue_dropped(struct tw_queue *queue);
 

@@ -7,9 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "collectd-plugin/addresses.h"
+#include "collectd-plugin/names.h"
 #include "lib/keys.h"
 #include "lib/probe.h"
-#include "lib/sys/socket.h"
+#include "lib/sys/secrets.h"
 #include "lib/time.h"
 
 enum { LINE = 768 }; /* collectd cuts its log lines at 1024 */
@@ -195,9 +197,14 @@ void tw_targets_misplaced(struct tw_targets *targets, const char *name, bool in_
                  tw_option_nearest(name, !in_target));
 }
 
+static double seconds(int64_t ns)
+{
+    return (double)ns / (double)TW_NS_PER_S;
+}
+
 /* A whole session must fit: else the next interval would begin while packets are still under way.
  */
-static bool check_fit(struct tw_targets *targets, struct tw_target_block *block)
+static bool check_session(struct tw_targets *targets, struct tw_target_block *block)
 {
     const struct tw_settings *s = &block->settings;
     const int64_t sending_ns = s->count * s->packet_interval_ns;
@@ -211,39 +218,48 @@ static bool check_fit(struct tw_targets *targets, struct tw_target_block *block)
         snprintf(advice, sizeof advice, "at most Count %lld fits", (long long)most);
     else
         snprintf(advice, sizeof advice, "no Count fits, make Interval longer");
-    const double second = (double)TW_NS_PER_S;
     complain(targets, block,
              "Count %u x PacketInterval %g s + Timeout %g s = %g s must be below Interval %g s: %s",
-             s->count, (double)s->packet_interval_ns / second, (double)s->timeout_ns / second,
-             (double)(sending_ns + s->timeout_ns) / second, (double)s->interval_ns / second,
-             advice);
+             s->count, seconds(s->packet_interval_ns), seconds(s->timeout_ns),
+             seconds(sending_ns + s->timeout_ns), seconds(s->interval_ns), advice);
     return false;
 }
 
-static const char *family_name(unsigned family)
-{
-    return family == 4 ? "IPv4" : "IPv6";
-}
-
-/* Addresses that exclude each other would only show as a name that cannot be resolved. */
-static bool check_families(struct tw_targets *targets, struct tw_target_block *block)
+/* Packets of two intervals are under way at a time, never of three. And no more leave in a second
+ * than PacketInterval would allow. */
+static bool check_continuous(struct tw_targets *targets, struct tw_target_block *block)
 {
     const struct tw_settings *s = &block->settings;
-    const unsigned source = s->source.family;
-    if (s->family != 0 && source != 0 && source != s->family) {
-        complain(targets, block, "SourceAddress is an %s address, but AddressFamily is \"ipv%u\"",
-                 family_name(source), s->family);
+    if (s->timeout_ns >= s->interval_ns) {
+        complain(targets, block,
+                 "Timeout %g s must be below Interval %g s with Session \"continuous\"",
+                 seconds(s->timeout_ns), seconds(s->interval_ns));
         return false;
     }
-    struct tw_address host;
-    if (!tw_address_parse(s->host, &host))
+    const int64_t most = s->interval_ns / TW_NS_PER_MS;
+    if (s->count <= most)
         return true;
-    const unsigned wanted = s->family != 0 ? s->family : source;
-    if (wanted == 0 || wanted == host.family)
-        return true;
-    complain(targets, block, "Host \"%.64s\" is an %s address, but %s asks for %s", s->host,
-             family_name(host.family), s->family != 0 ? "AddressFamily" : "SourceAddress",
-             family_name(wanted));
+    complain(targets, block,
+             "Count %u in Interval %g s is less than 0.001 s from packet to packet with Session "
+             "\"continuous\": at most Count %lld",
+             s->count, seconds(s->interval_ns), (long long)most);
+    return false;
+}
+
+/* Packets of a continuous session have the distance that Count and Interval make: whoever names
+ * another for this very target would wait for it in vain. One for all targets is for those that
+ * have a session in each interval. */
+static bool check_fit(struct tw_targets *targets, struct tw_target_block *block, uint32_t own)
+{
+    const struct tw_settings *s = &block->settings;
+    if (s->session != TW_SESSION_CONTINUOUS)
+        return check_session(targets, block);
+    if ((own & UINT32_C(1) << TW_OPTION_PACKET_INTERVAL) == 0)
+        return check_continuous(targets, block);
+    complain(targets, block,
+             "PacketInterval is of no use with Session \"continuous\", which spreads Count %u "
+             "packets over Interval %g s: leave it out, or set Session \"interval\"",
+             s->count, seconds(s->interval_ns));
     return false;
 }
 
@@ -260,7 +276,20 @@ static bool check_name(struct tw_targets *targets, struct tw_target_block *block
             return false;
         }
     }
-    return true;
+    if (tw_secrets_is_utf8(name))
+        return true;
+    /* A page for Prometheus with such a name in it is refused as a whole. */
+    complain(targets, block, "the name must be UTF-8: save the file in that encoding");
+    return false;
+}
+
+static bool check_addresses(struct tw_targets *targets, struct tw_target_block *block)
+{
+    char why[TW_OPTION_TEXT];
+    if (tw_addresses_check(&block->settings, why))
+        return true;
+    complain(targets, block, "%s", why);
+    return false;
 }
 
 static bool check_source_ports(struct tw_targets *targets, struct tw_target_block *block)
@@ -349,11 +378,14 @@ static bool check_padding(struct tw_targets *targets, struct tw_target_block *bl
     return false;
 }
 
-/* Bad values that came down from the plugin level; they were named there. */
+/* Bad values that came down from the plugin level and are used; they were named there. */
 static void check_inherited(struct tw_targets *targets, struct tw_target_block *block, uint32_t own)
 {
+    const bool continuous = block->settings.session == TW_SESSION_CONTINUOUS;
     for (unsigned i = 0; i < TW_OPTION_END; i++) {
         const uint32_t bit = UINT32_C(1) << i;
+        if (i == TW_OPTION_PACKET_INTERVAL && continuous)
+            continue;
         if ((block->settings.bad & bit) != 0 && (own & bit) == 0)
             complain(targets, block, "skipped, \"%s\" of <Plugin twamp> is bad and not set here",
                      tw_option_name((enum tw_option)i));
@@ -382,9 +414,9 @@ static bool check_block(struct tw_targets *targets, struct tw_target_block *bloc
         use_interval_of_collectd(targets, block, interval_ns);
     if ((own & UINT32_C(1) << TW_OPTION_HOST) == 0)
         complain(targets, block, "option \"Host\" is missing");
-    return block->errors == 0 && check_name(targets, block) && check_families(targets, block) &&
+    return block->errors == 0 && check_name(targets, block) && check_addresses(targets, block) &&
            check_source_ports(targets, block) && check_padding(targets, block) &&
-           check_fit(targets, block) && check_secret(targets, block, own);
+           check_fit(targets, block, own) && check_secret(targets, block, own);
 }
 
 /* False when the name is too long. Slashes become '_' here, as collectd would do later, so that
@@ -402,37 +434,22 @@ static bool name_instance(const struct tw_target_block *block, bool classes, uin
     return n >= 0 && n < TW_INSTANCE_SIZE;
 }
 
-/* Names in use: open addressing, twice as many cells as names. */
-struct names {
-    const char **cells;
-    size_t mask;
-};
-
-static bool names_init(struct names *names, size_t count)
+/* The one that has the source port already; NULL: none. */
+static const struct tw_target *find_port(const struct tw_targets *targets,
+                                         const struct tw_target *wants)
 {
-    size_t cells = 16;
-    while (cells < 2 * count)
-        cells *= 2;
-    names->cells = calloc(cells, sizeof *names->cells);
-    names->mask = cells - 1;
-    return names->cells != NULL;
-}
-
-/* Where `name` is or belongs. */
-static const char **names_find(const struct names *names, const char *name)
-{
-    uint32_t hash = UINT32_C(2166136261); /* FNV-1a */
-    for (const char *c = name; *c != '\0'; c++)
-        hash = (hash ^ (unsigned char)*c) * UINT32_C(16777619);
-    size_t i = hash & names->mask;
-    while (names->cells[i] != NULL && strcmp(names->cells[i], name) != 0)
-        i = (i + 1) & names->mask;
-    return &names->cells[i];
+    for (size_t i = 0; wants->source_port != 0 && i < targets->count; i++) {
+        const struct tw_target *has = &targets->targets[i];
+        if (has->source_port == wants->source_port &&
+            tw_addresses_collide(has->settings, wants->settings))
+            return has;
+    }
+    return NULL;
 }
 
 /* All classes of a block or none. */
 static void add_targets(struct tw_targets *targets, struct tw_target_block *block,
-                        struct names *names)
+                        struct tw_names *names)
 {
     const struct tw_settings *s = &block->settings;
     const uint32_t classes = s->class_count == 0 ? 1 : s->class_count;
@@ -450,16 +467,24 @@ static void add_targets(struct tw_targets *targets, struct tw_target_block *bloc
                      TW_INSTANCE_SIZE - 1);
             return;
         }
-        if (*names_find(names, added[i].instance) != NULL) {
+        if (*tw_names_find(names, added[i].instance) != NULL) {
             complain(targets, block,
                      "another target is already called \"%s\": both would write the same series, "
                      "rename one",
                      added[i].instance);
             return;
         }
+        const struct tw_target *other = find_port(targets, &added[i]);
+        if (other != NULL) {
+            complain(targets, block,
+                     "SourcePort %u is that of target \"%s\" too, and they cannot share it: give "
+                     "each a port of its own",
+                     added[i].source_port, other->instance);
+            return;
+        }
     }
     for (uint32_t i = 0; i < classes; i++)
-        *names_find(names, added[i].instance) = added[i].instance;
+        *tw_names_find(names, added[i].instance) = added[i].instance;
     targets->count += classes;
 }
 
@@ -471,9 +496,9 @@ void tw_targets_finish(struct tw_targets *targets, int64_t interval_ns)
         if (check_block(targets, block, interval_ns))
             most += block->settings.class_count == 0 ? 1 : block->settings.class_count;
     }
-    struct names names = {0};
+    struct tw_names names = {0};
     targets->targets = calloc(most == 0 ? 1 : most, sizeof *targets->targets);
-    if (targets->targets == NULL || !names_init(&names, most)) {
+    if (targets->targets == NULL || !tw_names_init(&names, most)) {
         targets->no_memory = true;
         return;
     }
@@ -482,7 +507,7 @@ void tw_targets_finish(struct tw_targets *targets, int64_t interval_ns)
             add_targets(targets, &targets->blocks[i], &names);
         targets->skipped += targets->blocks[i].errors != 0;
     }
-    free(names.cells);
+    tw_names_free(&names);
 }
 
 void tw_targets_forget_secrets(struct tw_targets *targets)

@@ -6,8 +6,10 @@
  * direction is one CBC stream for the connection's life, and each HMAC covers what its side sent
  * since the one before. The machines see clear octets only.
  *
- * Memory is bounded by construction: a message larger than TW_CHANNEL_IN cannot be expected, and
- * while an answer would not fit into TW_CHANNEL_OUT nothing is read, so that TCP pushes back. */
+ * Memory is bounded by construction: it is the owner's, who knows how long the messages of its side
+ * can be. A message longer than the buffer for what comes in cannot be expected, and while an
+ * answer would not fit into the buffer for what goes out nothing is read, so that TCP pushes back.
+ */
 #ifndef TW_LIB_CHANNEL_H
 #define TW_LIB_CHANNEL_H
 
@@ -19,12 +21,6 @@
 #include "lib/keys.h"
 #include "lib/wire.h"
 
-enum {
-    TW_CHANNEL_IN = 2 * TW_COMMAND_HEAD_SIZE + TW_SIDS_MAX * TW_SID_SIZE,
-    /* every SID of the longest command acknowledged in messages of its own for each Accept value */
-    TW_CHANNEL_OUT = 2 * TW_COMMAND_HEAD_SIZE * 6 + TW_SIDS_MAX * TW_SID_SIZE,
-};
-
 /* One direction of a secured stream. */
 struct tw_channel_stream {
     struct tw_cipher cipher;
@@ -32,20 +28,30 @@ struct tw_channel_stream {
     uint8_t chain[TW_AES_BLOCK_SIZE]; /* last block of ciphertext, at first the IV */
 };
 
+struct tw_channel_ciphers {
+    struct tw_channel_stream receive, send;
+};
+
+/* Memory of the owner's, which stays where it is for as long as the channel is used. */
+struct tw_channel_memory {
+    uint8_t *in, *out;
+    uint16_t in_size, out_size;         /* octets */
+    struct tw_channel_ciphers *ciphers; /* NULL: the stream is never secured */
+};
+
 struct tw_channel {
-    uint8_t in[TW_CHANNEL_IN];
-    uint8_t out[TW_CHANNEL_OUT];
+    struct tw_channel_memory memory;
     uint16_t have;  /* octets of the current message that have come */
     uint16_t need;  /* octets of it that are needed before the next step */
     uint16_t clear; /* octets of it that are deciphered */
     uint16_t sent;  /* octets of out that the driver has taken */
     uint16_t queued;
     bool secured;
-    struct tw_channel_stream receive, send;
 };
 
 /* Waits for a first message part of `need` octets. */
-void tw_channel_init(struct tw_channel *channel, size_t need);
+void tw_channel_init(struct tw_channel *channel, const struct tw_channel_memory *memory,
+                     size_t need);
 
 /* Where to put the next octets; *room is how many are still needed, 0 when all are here. */
 uint8_t *tw_channel_input(struct tw_channel *channel, size_t *room);
@@ -53,10 +59,10 @@ uint8_t *tw_channel_input(struct tw_channel *channel, size_t *room);
 /* n <= the room that input() gave. */
 void tw_channel_received(struct tw_channel *channel, size_t n);
 
-/* The octets asked for are all here, at channel->in. */
+/* The octets asked for are all here, at channel->memory.in. */
 bool tw_channel_complete(const struct tw_channel *channel);
 
-/* The current message goes on: `need` octets in all, at most TW_CHANNEL_IN. */
+/* The current message goes on: `need` octets in all, at most memory.in_size. */
 void tw_channel_expect(struct tw_channel *channel, size_t need);
 
 /* The current message is done with; the next begins with `need` octets. */
@@ -81,17 +87,18 @@ uint8_t *tw_channel_place(struct tw_channel *channel, size_t n);
  * last 16 octets, and enciphered. */
 void tw_channel_queue(struct tw_channel *channel, size_t n);
 
-/* From here on both directions are secured. `receive_iv` begins what the peer sends. */
+/* From here on both directions are secured; there are ciphers. `receive_iv` begins what the peer
+ * sends. */
 void tw_channel_secure(struct tw_channel *channel, const struct tw_keys *keys,
                        const uint8_t receive_iv[TW_IV_SIZE], const uint8_t send_iv[TW_IV_SIZE]);
 
 /* Server-Start is clear but for its last block, which begins the server's stream and is covered by
  * its first HMAC. For the server: after secure(), instead of queue(). For the client: after
- * secure(), when the message is complete in channel->in. */
+ * secure(), when the message is complete in channel->memory.in. */
 void tw_channel_queue_server_start(struct tw_channel *channel);
 void tw_channel_open_server_start(struct tw_channel *channel);
 
-/* Wipes all of it. */
+/* Wipes all of it, and what is in its memory; one that is all zero has none. */
 void tw_channel_wipe(struct tw_channel *channel);
 
 /* What is to be written to TCP; *n is 0 when nothing is. Valid until the next call. */

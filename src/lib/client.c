@@ -44,8 +44,10 @@ static bool output_is_empty(const struct tw_client *client)
     return n == 0;
 }
 
-void tw_client_init(struct tw_client *client, const struct tw_client_config *config, tw_mono now)
+void tw_client_init(struct tw_client *client, const struct tw_client_config *config,
+                    struct tw_channel_ciphers *ciphers, tw_mono now)
 {
+    assert(ciphers != NULL || !tw_keys_needed(config->mode));
     assert((config->mode & ~TW_MODE_SECURITY) == 0 && config->mode != 0 &&
            (config->mode & (config->mode - 1)) == 0);
     assert((config->features & ~CLIENT_FEATURES) == 0);
@@ -53,7 +55,14 @@ void tw_client_init(struct tw_client *client, const struct tw_client_config *con
 
     memset(client, 0, sizeof(*client));
     client->config = config;
-    tw_channel_init(&client->channel, TW_GREETING_SIZE);
+    const struct tw_channel_memory memory = {
+        .in = client->in,
+        .out = client->out,
+        .in_size = sizeof client->in,
+        .out_size = sizeof client->out,
+        .ciphers = ciphers,
+    };
+    tw_channel_init(&client->channel, &memory, TW_GREETING_SIZE);
     tw_client_wait(client, TW_CLIENT_STEP_GREETING, now);
 }
 

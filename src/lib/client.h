@@ -104,8 +104,18 @@ struct tw_client_event {
     };
 };
 
+/* Octets of the longest messages, that name all sessions; nothing is asked while another question
+ * waits to be sent, and before it only a Stop-Sessions may. */
+enum {
+    TW_CLIENT_IN = 2 * TW_COMMAND_HEAD_SIZE + TW_CLIENT_SESSIONS_MAX * TW_SID_SIZE,
+    TW_CLIENT_OUT = TW_CLIENT_IN,
+};
+
+/* Must not be moved once it is used. */
 struct tw_client {
     struct tw_channel channel;
+    uint8_t in[TW_CLIENT_IN]; /* this and the next are the channel's */
+    uint8_t out[TW_CLIENT_OUT];
     const struct tw_client_config *config; /* outlives the machine */
     enum tw_client_step step;
     uint32_t offered, mode;
@@ -122,7 +132,9 @@ struct tw_client {
     bool event_pending;
 };
 
-void tw_client_init(struct tw_client *client, const struct tw_client_config *config, tw_mono now);
+/* `ciphers` outlive the machine, which wipes them; NULL in modes without keys. */
+void tw_client_init(struct tw_client *client, const struct tw_client_config *config,
+                    struct tw_channel_ciphers *ciphers, tw_mono now);
 
 /* As for tw_server: room 0 = do not read now. While idle, testing or waiting for a key the room is
  * never 0, so that the end of the connection is seen; what a server says then is skipped if it is

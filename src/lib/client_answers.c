@@ -104,7 +104,7 @@ static bool judge_greeting(struct tw_client *client)
 static void take_greeting(struct tw_client *client, tw_mono now)
 {
     struct tw_greeting *greeting = &client->greeting;
-    const uint8_t *in = client->channel.in;
+    const uint8_t *in = client->in;
     const enum tw_result result = tw_get_greeting(in, client->channel.have, greeting);
     assert(result == TW_OK);
     (void)result;
@@ -151,8 +151,7 @@ static void secure(struct tw_client *client, const struct tw_server_start *start
 static struct tw_server_start get_server_start(const struct tw_client *client)
 {
     struct tw_server_start start;
-    const enum tw_result result =
-        tw_get_server_start(client->channel.in, client->channel.have, &start);
+    const enum tw_result result = tw_get_server_start(client->in, client->channel.have, &start);
     assert(result == TW_OK);
     (void)result;
     return start;
@@ -173,7 +172,7 @@ static void take_server_start(struct tw_client *client)
     start = get_server_start(client); /* its last block is clear now */
     uint8_t expected[TW_SERVER_START_SIZE];
     tw_put_server_start(expected, &start);
-    note_mbz(client, client->channel.in, expected, sizeof expected);
+    note_mbz(client, client->in, expected, sizeof expected);
     rest(client);
     struct tw_client_event *event = emit(client, TW_CLIENT_READY);
     event->ready.offered = client->offered;
@@ -290,7 +289,7 @@ static void skip_stop(struct tw_client *client)
 
 static void take_unasked(struct tw_client *client)
 {
-    if (client->channel.in[0] != TW_COMMAND_STOP_SESSIONS)
+    if (client->in[0] != TW_COMMAND_STOP_SESSIONS)
         fail_unverified(client);
     else if (is_here(client, TW_STOP_SESSIONS_SIZE) && is_authentic(client))
         skip_stop(client);
@@ -299,7 +298,7 @@ static void take_unasked(struct tw_client *client)
 /* With keys the HMAC tells where a message ends. */
 static void take_secured_answer_to_request(struct tw_client *client)
 {
-    const uint8_t *in = client->channel.in;
+    const uint8_t *in = client->in;
     if (client->channel.have < TW_ACCEPT_SESSION_SIZE && may_be_stop(in)) {
         if (!is_here(client, TW_STOP_SESSIONS_SIZE))
             return;
@@ -314,7 +313,7 @@ static void take_secured_answer_to_request(struct tw_client *client)
 
 static void take_clear_answer_to_request(struct tw_client *client)
 {
-    const uint8_t *in = client->channel.in;
+    const uint8_t *in = client->in;
     if (!is_here(client, TW_ACCEPT_SESSION_SIZE))
         return;
     if (!stop_precedes_accept_session(in)) {
@@ -327,7 +326,7 @@ static void take_clear_answer_to_request(struct tw_client *client)
 
 static void take_start_ack(struct tw_client *client)
 {
-    const uint8_t *in = client->channel.in;
+    const uint8_t *in = client->in;
     uint8_t accept;
     if (!is_here(client, TW_START_ACK_SIZE) || !is_authentic(client))
         return;
@@ -368,17 +367,17 @@ static void all_acknowledged(struct tw_client *client)
 /* A Start-N-Ack or Stop-N-Ack, for all of the SIDs or for some (RFC 5938 sections 3.3 and 3.5). */
 static void take_sids_ack(struct tw_client *client)
 {
-    const uint8_t *in = client->channel.in;
+    const uint8_t *in = client->in;
     const struct tw_sids_head head = tw_get_sids_head(in);
     const uint8_t expected_command =
         client->step == TW_CLIENT_STEP_START ? TW_COMMAND_START_N_ACK : TW_COMMAND_STOP_N_ACK;
-    if (head.count == 0 || head.count > TW_SIDS_MAX) {
+    if (head.count == 0 || head.count > TW_CLIENT_SESSIONS_MAX) {
         fail_unverified(client);
         return;
     }
     if (!is_here(client, tw_sids_size(head.count)) || !is_authentic(client))
         return;
-    uint8_t expected[TW_CHANNEL_IN];
+    uint8_t expected[TW_CLIENT_IN];
     tw_put_sids(expected, &head, in + TW_COMMAND_HEAD_SIZE);
     note_mbz(client, in, expected, without_hmac(client, tw_sids_size(head.count)));
     if (head.command != expected_command ||
@@ -397,7 +396,7 @@ static void take_sids_ack(struct tw_client *client)
  * server refuses a command that it does not know (RFC 5357 section 3.5, RFC 5938 section 3.7). */
 static void take_answer_to_sids(struct tw_client *client)
 {
-    const uint8_t *in = client->channel.in;
+    const uint8_t *in = client->in;
     if (in[0] == TW_COMMAND_START_N_ACK || in[0] == TW_COMMAND_STOP_N_ACK) {
         take_sids_ack(client);
     } else if (stop_precedes_start_ack(in)) {

@@ -19,7 +19,8 @@
     X(TW_MEASUREMENT_OK, 0, "ok")                   /* test packets were answered */               \
     X(TW_MEASUREMENT_UNREACHABLE, 1, "unreachable") /* no control connection */                    \
     X(TW_MEASUREMENT_REFUSED, 2, "refused")         /* the server said no */                       \
-    X(TW_MEASUREMENT_SILENT, 3, "silent") /* no answer to control messages or test packets */      \
+    X(TW_MEASUREMENT_SILENT, 3, "silent") /* no answer to control messages, or none of use to      \
+                                             test packets */                                       \
     X(TW_MEASUREMENT_KEY, 4, "key")       /* no key that both ends have */                         \
     X(TW_MEASUREMENT_NAME, 5, "name")     /* the name cannot be resolved */
 
@@ -36,6 +37,13 @@ struct tw_measurement_counters {
     uint64_t sent, received, lost, duplicate, reordered, late;
 };
 
+/* Datagrams that came instead of replies; none of them touches a value. */
+struct tw_measurement_rejected {
+    uint32_t too_short;     /* for a reply */
+    uint32_t foreign;       /* without Sender Sequence Number and T1 of a packet of ours */
+    uint32_t not_authentic; /* the HMAC does not verify */
+};
+
 /* The result of one interval. */
 struct tw_measurement {
     tw_wall time;  /* when the result became final, however late the driver noticed */
@@ -46,9 +54,10 @@ struct tw_measurement {
     struct tw_measurement_counters counters; /* this interval included */
     struct tw_address remote; /* reflector's test address, family 0 without a session */
     struct tw_address local;  /* the sender's, likewise */
-    uint32_t quirks;          /* enum tw_quirk, what the target showed in this interval */
-    uint32_t mode;            /* of the control connection, 0 without a session */
-    uint32_t offered;         /* Modes of the server's greeting, 0: none came in this interval */
+    struct tw_measurement_rejected rejected; /* while packets of this interval were under way */
+    uint32_t quirks;  /* enum tw_quirk, what the target showed in this interval */
+    uint32_t mode;    /* of the control connection, 0 without a session */
+    uint32_t offered; /* Modes of the server's greeting, 0: none came in this interval */
     /* the last thing that went wrong, while the state is not ok */
     struct {
         bool valid; /* the next fields mean something: the control machine failed */

@@ -7,14 +7,11 @@
 
 #include "lib/probe_control.h"
 #include "lib/probe_session.h"
+#include "lib/probe_window.h"
 
 /* A first retry comes after this share of an interval; each further failure doubles the delay, up
  * to a whole interval. */
 enum { TW_PROBE_RETRY_SHARE = 16 };
-
-/* A driver that comes so much too late was not merely delayed: the machine was suspended or
- * stopped. */
-static const int64_t TW_PROBE_ASLEEP_NS = 100 * TW_NS_PER_MS;
 
 /* From the first packet until the last one counts as lost. */
 static int64_t session_ns(const struct tw_probe_config *config)
@@ -29,33 +26,63 @@ bool tw_probe_fits(const struct tw_probe_config *config)
     if (config->sender.wait_ns >= config->interval_ns ||
         config->packet_interval_ns > config->interval_ns / (int64_t)config->count)
         return false; /* and neither side can overflow below */
+    if (config->continuous)
+        return config->packet_interval_ns <= TW_PROBE_DISTANCE_NS;
     return (int64_t)config->count * config->packet_interval_ns <
            config->interval_ns - config->sender.wait_ns;
 }
 
+bool tw_probe_gather(struct tw_probe_config *config)
+{
+    if (!config->continuous || config->packet_interval_ns <= TW_PROBE_DISTANCE_NS)
+        return false;
+    /* a quarter is left for the set-up */
+    const int64_t even_ns =
+        (config->interval_ns - config->sender.wait_ns) / 4 * 3 / (int64_t)config->count;
+    config->continuous = false;
+    config->packet_interval_ns = even_ns < TW_PROBE_DISTANCE_NS ? even_ns : TW_PROBE_DISTANCE_NS;
+    return true;
+}
+
+uint32_t tw_probe_packets(const struct tw_probe_config *config)
+{
+    uint32_t packets = 1;
+    while (packets < config->count && packets < UINT32_C(1) << 31)
+        packets *= 2;
+    return packets;
+}
+
 uint32_t tw_probe_slots(const struct tw_probe_config *config)
 {
-    uint32_t slots = 1;
-    while (slots < config->count && slots < UINT32_C(1) << 31)
-        slots *= 2;
-    return slots;
+    const uint32_t packets = tw_probe_packets(config);
+    /* While an interval's packets are waited for those of the next one leave. */
+    return config->continuous && packets < UINT32_C(1) << 31 ? 2 * packets : packets;
+}
+
+unsigned tw_probe_windows(const struct tw_probe_config *config)
+{
+    return config->continuous ? 2 : 1;
 }
 
 void tw_probe_init(struct tw_probe *probe, const struct tw_probe_config *config,
                    const struct tw_probe_storage *storage, struct tw_random *random, tw_mono now)
 {
     assert(tw_probe_fits(config));
-    assert(storage->slot_count >= config->count);
+    assert(storage->slot_count >= tw_probe_slots(config));
+    assert(storage->packet_count >= config->count);
+    assert(storage->secrets != NULL || !tw_keys_needed(config->client.mode));
     memset(probe, 0, sizeof *probe);
     probe->config = config;
     probe->random = random;
     probe->storage = *storage;
+    memset(storage->windows, 0, tw_probe_windows(config) * sizeof *storage->windows);
     probe->phase = TW_PROBE_WAIT;
     probe->next_interval = tw_mono_after(now, config->phase_ns);
     probe->link = TW_PROBE_DOWN;
     probe->connect_by = TW_NEVER;
     probe->retry_at = TW_NEVER;
     probe->refresh_at = now; /* so that the first interval finds an address */
+    tw_probe_control_init(probe);
 }
 
 void tw_probe_resolve(struct tw_probe *probe)
@@ -95,6 +122,7 @@ void tw_probe_advance(struct tw_probe *probe, tw_mono now)
         if (probe->client.step != TW_CLIENT_STEP_IDLE)
             return;
         probe->retry_at = TW_NEVER;
+        probe->idled_ns = now.ns - probe->talked.ns;
         tw_probe_session_request(probe, now);
         return;
     }
@@ -109,93 +137,141 @@ void tw_probe_advance(struct tw_probe *probe, tw_mono now)
     tw_probe_control_connect(probe, now);
 }
 
-static void begin_interval(struct tw_probe *probe, tw_mono now)
+/* What became of a session that was worked for until now. An attempt that is cut short by that says
+ * only something if nothing failed before it. True if something was waited for. */
+static bool note_unfinished(struct tw_probe *probe, tw_mono now)
+{
+    const bool known = tw_measurement_has_cause(&tw_probe_window_now(probe)->measurement);
+    const bool asked = probe->link == TW_PROBE_UP && probe->client.step != TW_CLIENT_STEP_IDLE;
+    const bool connecting = probe->link == TW_PROBE_CONNECTING;
+    if (tw_probe_window_is_excused(probe, tw_probe_window_now(probe)))
+        return asked || connecting;
+    if (asked && (!known || tw_mono_reached(tw_client_deadline(&probe->client), now)))
+        tw_probe_window_fail_control(probe, TW_CLIENT_TIMED_OUT, probe->client.step, 0);
+    if (connecting && (!known || tw_mono_reached(probe->connect_by, now)))
+        tw_probe_window_fail(probe, TW_MEASUREMENT_UNREACHABLE, ETIMEDOUT);
+    return asked || connecting;
+}
+
+/* The continuous session's window that is open, if there is one, drains. */
+static void cut_window(struct tw_probe *probe, tw_mono now)
 {
     const struct tw_probe_config *config = probe->config;
-    int64_t behind = (now.ns - probe->next_interval.ns) / config->interval_ns;
+    const struct tw_probe_window *window = tw_probe_window_now(probe);
+    if (!window->open)
+        return;
+    if (probe->phase == TW_PROBE_SET_UP)
+        note_unfinished(probe, now);
+    if (probe->link == TW_PROBE_UP)
+        tw_probe_window_note_server(probe);
+    const tw_mono end = tw_mono_after(window->measurement.begun, config->interval_ns);
+    tw_probe_window_cut(probe, tw_mono_after(end, config->sender.wait_ns));
+}
+
+static void set_times(struct tw_probe *probe, tw_mono now)
+{
+    const struct tw_probe_config *config = probe->config;
+    const int64_t packets_ns = (int64_t)config->count * config->packet_interval_ns;
+    const int64_t behind = (now.ns - probe->next_interval.ns) / config->interval_ns;
     probe->begun = tw_mono_after(probe->next_interval, behind * config->interval_ns);
     probe->next_interval = tw_mono_after(probe->begun, config->interval_ns);
-    probe->set_up_by = tw_mono_after(probe->begun, config->interval_ns - session_ns(config));
-    probe->send_by = tw_mono_after(probe->begun, config->interval_ns - config->sender.wait_ns);
-    if (tw_mono_reached(probe->set_up_by, now) &&
-        tw_mono_reached(tw_mono_after(probe->begun, TW_PROBE_ASLEEP_NS), now))
-        return; /* whatever were told of this interval would not be the target's */
+    if (config->continuous) {
+        probe->set_up_by = TW_NEVER;
+        probe->send_by = tw_mono_after(probe->begun, packets_ns);
+    } else {
+        probe->set_up_by = tw_mono_after(probe->begun, config->interval_ns - session_ns(config));
+        probe->send_by = tw_mono_after(probe->begun, config->interval_ns - config->sender.wait_ns);
+    }
+}
+
+/* Towards a session, with what there is of a connection. */
+static void begin_set_up(struct tw_probe *probe, tw_mono now)
+{
     probe->phase = TW_PROBE_SET_UP;
-    probe->sent = 0;
-    probe->send_error = 0;
     probe->retry_at = now; /* once in each interval at once, however long the delays have grown */
-    /* (one that has not answered our set-up yet is no better than a new one) */
-    probe->reused = probe->link == TW_PROBE_UP && probe->client.step != TW_CLIENT_STEP_SET_UP;
-    probe->looked_again = false;
-    memset(&probe->measurement, 0, sizeof probe->measurement);
-    probe->measurement.begun = probe->begun;
-    /* What it is called if nothing at all happens until set_up_by. */
-    tw_measurement_fail(&probe->measurement,
-                        probe->hosts.count == 0 ? TW_MEASUREMENT_NAME : TW_MEASUREMENT_UNREACHABLE,
-                        0);
+    /* (one that has not answered what it was asked yet is no better than a new one) */
+    if (probe->link == TW_PROBE_UP && !tw_probe_control_is_asked(probe))
+        probe->reused = true;
     tw_probe_advance(probe, now);
+}
+
+static void begin_interval(struct tw_probe *probe, tw_mono now)
+{
+    const bool continuous = probe->config->continuous;
+    const tw_mono before = probe->begun;
+    if (continuous)
+        cut_window(probe, now);
+    set_times(probe, now);
+    probe->looked_again = false;
+    if (tw_mono_reached(continuous ? probe->send_by : probe->set_up_by, now) &&
+        tw_mono_reached(tw_mono_after(probe->begun, TW_PROBE_ASLEEP_NS), now)) {
+        probe->phase = TW_PROBE_WAIT;
+        return; /* whatever were told of this interval would not be the target's */
+    }
+    tw_probe_window_open(probe);
+    /* What it is called if nothing at all happens until set_up_by. */
+    tw_probe_window_fail(
+        probe, probe->hosts.count == 0 ? TW_MEASUREMENT_NAME : TW_MEASUREMENT_UNREACHABLE, 0);
+    if (continuous && tw_probe_session_runs(probe)) {
+        if (!probe->hosts.renewed && !tw_probe_session_is_silent(probe, before, now) &&
+            !tw_probe_control_idles_too_long(probe, probe->next_interval)) {
+            tw_probe_session_join(probe, probe->begun);
+            return;
+        }
+        if (tw_probe_control_idles_too_long(probe, probe->next_interval))
+            tw_probe_control_renewed(probe);
+        tw_probe_session_stop(probe, now);
+    } else if (tw_probe_control_is_idle(probe) && tw_probe_control_idles_too_long(probe, now)) {
+        tw_probe_control_renewed(probe);
+        tw_probe_control_hang_up(probe); /* the server may be about to */
+    }
+    begin_set_up(probe, now);
 }
 
 void tw_probe_begin_test(struct tw_probe *probe, tw_mono now)
 {
-    probe->phase = TW_PROBE_TEST;
-    probe->failures = 0;
-    tw_probe_session_begin(probe, now);
-    probe->next_send = now;
-    tw_measurement_fail(&probe->measurement, TW_MEASUREMENT_SILENT,
-                        0); /* unless something answers */
+    tw_probe_session_begin(probe, now); /* (it has not worked before a packet has left) */
+    tw_probe_session_join(probe, now);
 }
 
-/* The interval's result is final since `due`. */
-static void finish(struct tw_probe *probe, tw_mono due, const struct tw_reading *now)
+/* The window's result is final since it was due. */
+static void finish(struct tw_probe *probe, struct tw_probe_window *window,
+                   const struct tw_reading *now)
 {
-    struct tw_measurement *m = &probe->measurement;
-    if (m->session) {
-        tw_stats_finish(&probe->stats, probe->sent, probe->storage.scratch, &m->summary);
-        tw_probe_session_note_reflector(probe);
-        if ((m->quirks & TW_QUIRK_PTP_UTC) != 0)
-            m->summary.one_way_valid = false; /* whatever error its clock claims */
+    if (!probe->config->continuous) {
+        if (probe->link == TW_PROBE_UP)
+            tw_probe_window_note_server(probe);
         tw_probe_session_stop(probe, now->mono);
-        if (m->summary.received + m->summary.late > 0)
-            tw_measurement_fail(&probe->measurement, TW_MEASUREMENT_OK, 0);
-        else if (probe->sent == 0)
-            tw_measurement_fail(&probe->measurement, TW_MEASUREMENT_UNREACHABLE,
-                                probe->send_error); /* the kernel took none */
-    } else {
-        tw_summary_none(&m->summary);
+        probe->phase = TW_PROBE_WAIT;
+        probe->retry_at = TW_NEVER;
     }
-    if (probe->link == TW_PROBE_UP)
-        tw_probe_session_note_server(probe);
-    tw_measurement_count(&probe->counters, &m->summary);
-    m->counters = probe->counters;
-    m->time.ns = now->wall.ns - (now->mono.ns - due.ns);
-    probe->phase = TW_PROBE_WAIT;
-    probe->retry_at = TW_NEVER;
-    probe->want_result = true;
+    if (tw_probe_window_is_excused(probe, window))
+        window->open = false;
+    else
+        tw_probe_window_finish(probe, window, now);
 }
 
-/* set_up_by has passed without a session. An attempt that is cut short by that says only something
- * if nothing failed before it. */
+/* set_up_by has passed without a session. */
 static void give_up(struct tw_probe *probe, const struct tw_reading *now)
 {
-    bool known = tw_measurement_has_cause(&probe->measurement);
-    bool asked = probe->link == TW_PROBE_UP && probe->client.step != TW_CLIENT_STEP_IDLE;
-    bool waits = asked || probe->link == TW_PROBE_CONNECTING;
-    if (waits) {
-        if (asked && (!known || tw_mono_reached(tw_client_deadline(&probe->client), now->mono)))
-            tw_measurement_fail_control(&probe->measurement, TW_CLIENT_TIMED_OUT,
-                                        probe->client.step, 0);
-        if (!asked && (!known || tw_mono_reached(probe->connect_by, now->mono)))
-            tw_measurement_fail(&probe->measurement, TW_MEASUREMENT_UNREACHABLE, ETIMEDOUT);
-    }
-    if (waits && !tw_probe_control_is_setting_up(probe)) {
+    struct tw_probe_window *window = tw_probe_window_now(probe);
+    if (note_unfinished(probe, now->mono) && !tw_probe_control_is_setting_up(probe)) {
         /* Or an address that swallows everything would keep the others from ever being tried. */
         if (!probe->reused)
             (void)tw_hosts_next(&probe->hosts);
         /* What it might still answer belongs to no interval. */
         tw_probe_control_hang_up(probe);
     }
-    finish(probe, probe->set_up_by, now);
+    window->due = probe->set_up_by;
+    finish(probe, window, now);
+}
+
+/* A result that was not taken yet must not be overwritten: the driver comes again. */
+static void finish_due(struct tw_probe *probe, const struct tw_reading *now)
+{
+    struct tw_probe_window *window = tw_probe_window_next(probe);
+    if (window != NULL && !probe->want_result && tw_mono_reached(window->due, now->mono))
+        finish(probe, window, now);
 }
 
 bool tw_probe_next_event(struct tw_probe *probe, struct tw_probe_event *event)
@@ -231,7 +307,7 @@ bool tw_probe_next_event(struct tw_probe *probe, struct tw_probe_event *event)
     if (probe->want_result) {
         probe->want_result = false;
         event->type = TW_PROBE_RESULT;
-        event->measurement = &probe->measurement;
+        event->measurement = &probe->storage.windows[probe->told].measurement;
         return true;
     }
     return false;
@@ -246,12 +322,14 @@ void tw_probe_resolved(struct tw_probe *probe, const struct tw_address *addresse
     if (n > 0) {
         bool in_use = probe->link != TW_PROBE_DOWN;
         bool moved = !tw_hosts_take(&probe->hosts, addresses, n, &probe->peer, in_use);
+        if (probe->phase == TW_PROBE_SET_UP && probe->hosts.renewed && probe->reused)
+            tw_probe_control_hang_up(probe); /* it may be dead, and is not waited for */
         if (moved && probe->link == TW_PROBE_DOWN && probe->phase == TW_PROBE_SET_UP)
             probe->retry_at = now; /* what failed elsewhere is no reason to wait */
         probe->refresh_at = tw_mono_after(now, probe->config->resolve_ns);
         bool in_time = probe->phase == TW_PROBE_SET_UP && !tw_mono_reached(probe->set_up_by, now);
-        if (in_time && probe->measurement.state == TW_MEASUREMENT_NAME)
-            tw_measurement_fail(&probe->measurement, TW_MEASUREMENT_UNREACHABLE, 0);
+        if (in_time && tw_probe_window_now(probe)->measurement.state == TW_MEASUREMENT_NAME)
+            tw_probe_window_fail(probe, TW_MEASUREMENT_UNREACHABLE, 0);
         tw_probe_advance(probe, now);
         return;
     }
@@ -261,7 +339,7 @@ void tw_probe_resolved(struct tw_probe *probe, const struct tw_address *addresse
         return;
     }
     if (probe->phase == TW_PROBE_SET_UP) {
-        tw_measurement_fail(&probe->measurement, TW_MEASUREMENT_NAME, error);
+        tw_probe_window_fail(probe, TW_MEASUREMENT_NAME, error);
         tw_probe_retry_later(probe, now);
     }
 }
@@ -298,10 +376,16 @@ tw_mono tw_probe_deadline(const struct tw_probe *probe)
         first = tw_mono_earlier(first, tw_mono_earlier(probe->next_send, probe->send_by));
         break;
     case TW_PROBE_DRAIN:
-        first = tw_mono_earlier(first, probe->drain_by);
         break;
     }
-    return first;
+    const struct tw_probe_window *due = tw_probe_window_next(probe);
+    return due == NULL ? first : tw_mono_earlier(first, due->due);
+}
+
+/* Not while a result that was not taken yet would be overwritten: the driver comes again. */
+static bool may_begin(const struct tw_probe *probe)
+{
+    return !probe->want_result && (probe->config->continuous || probe->phase == TW_PROBE_WAIT);
 }
 
 void tw_probe_expire(struct tw_probe *probe, const struct tw_reading *now)
@@ -316,19 +400,18 @@ void tw_probe_expire(struct tw_probe *probe, const struct tw_reading *now)
     if (tw_mono_reached(probe->connect_by, now->mono)) {
         tw_probe_control_hang_up(probe);
         if (probe->phase == TW_PROBE_SET_UP)
-            tw_measurement_fail(&probe->measurement, TW_MEASUREMENT_UNREACHABLE, ETIMEDOUT);
+            tw_probe_window_fail(probe, TW_MEASUREMENT_UNREACHABLE, ETIMEDOUT);
         tw_probe_control_lost(probe, now->mono);
     }
     if (tw_mono_reached(probe->refresh_at, now->mono))
         tw_probe_resolve(probe);
     if (probe->phase == TW_PROBE_TEST && tw_mono_reached(probe->send_by, now->mono))
         tw_probe_session_drain(probe, probe->send_by);
-    if (probe->phase == TW_PROBE_DRAIN && tw_mono_reached(probe->drain_by, now->mono))
-        finish(probe, probe->drain_by, now);
-    /* A result that was not taken yet must not be overwritten: the driver comes again. */
-    if (probe->phase == TW_PROBE_WAIT && !probe->want_result &&
-        tw_mono_reached(probe->next_interval, now->mono))
+    finish_due(probe, now);
+    if (may_begin(probe) && tw_mono_reached(probe->next_interval, now->mono)) {
         begin_interval(probe, now->mono);
+        finish_due(probe, now); /* after a sleep */
+    }
     tw_probe_advance(probe, now->mono);
 }
 
@@ -337,6 +420,8 @@ void tw_probe_close(struct tw_probe *probe, tw_mono now)
     tw_probe_session_stop(probe, now);
     tw_probe_control_hang_up(probe);
     tw_probe_session_forget(probe);
+    for (unsigned i = 0; i < tw_probe_windows(probe->config); i++)
+        probe->storage.windows[i].open = false;
     probe->phase = TW_PROBE_WAIT;
     probe->next_interval = TW_NEVER;
     probe->refresh_at = TW_NEVER;

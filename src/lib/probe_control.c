@@ -6,6 +6,18 @@
 #include <string.h>
 
 #include "lib/probe_session.h"
+#include "lib/probe_window.h"
+
+/* Shorter than this, a server that hangs up was not tired of waiting. */
+static const int64_t TW_PROBE_IDLE_LEAST_NS = TW_NS_PER_S;
+
+/* SERVWAIT and REFWAIT, unless a server's administrator wishes otherwise (RFC 5357 sections 3.1 and
+ * 4.2). */
+static const int64_t TW_PROBE_IDLE_NS = 900 * TW_NS_PER_S;
+
+/* After so many renewals in time a learnt limit is doubted, and twice as many whenever the doubt
+ * was wrong. */
+enum { TW_PROBE_RENEWALS = 16, TW_PROBE_RENEWALS_MOST = 16384 };
 
 void tw_probe_control_hang_up(struct tw_probe *probe)
 {
@@ -24,10 +36,27 @@ void tw_probe_control_hang_up(struct tw_probe *probe)
     probe->want_key = false;
 }
 
+static void forget_limit(struct tw_probe *probe)
+{
+    probe->idle_limit_ns = TW_PROBE_IDLE_NS;
+    probe->idle_ended_ns = 0;
+    probe->renewals = 0;
+    probe->renewals_enough = TW_PROBE_RENEWALS;
+    probe->retried = false;
+}
+
+void tw_probe_control_init(struct tw_probe *probe)
+{
+    forget_limit(probe);
+}
+
 void tw_probe_control_connect(struct tw_probe *probe, tw_mono now)
 {
+    const struct tw_address before = probe->peer;
     probe->peer = tw_hosts_try(&probe->hosts);
     probe->peer.port = probe->config->control_port;
+    if (!tw_address_equal(&probe->peer, &before))
+        forget_limit(probe); /* another server */
     probe->link = TW_PROBE_CONNECTING;
     probe->connect_by = tw_mono_after(now, probe->config->connect_ns);
     probe->want_connect = true;
@@ -39,9 +68,73 @@ bool tw_probe_control_is_setting_up(const struct tw_probe *probe)
                                           probe->client.step == TW_CLIENT_STEP_SET_UP);
 }
 
+bool tw_probe_control_is_idle(const struct tw_probe *probe)
+{
+    return probe->link == TW_PROBE_UP && probe->client.step == TW_CLIENT_STEP_IDLE;
+}
+
+bool tw_probe_control_is_asked(const struct tw_probe *probe)
+{
+    const enum tw_client_step step = probe->client.step;
+    return probe->link == TW_PROBE_UP &&
+           (step == TW_CLIENT_STEP_GREETING || step == TW_CLIENT_STEP_SET_UP ||
+            step == TW_CLIENT_STEP_REQUEST || step == TW_CLIENT_STEP_START);
+}
+
+bool tw_probe_control_idles_too_long(const struct tw_probe *probe, tw_mono until)
+{
+    return until.ns - probe->talked.ns >= probe->idle_limit_ns / 4 * 3;
+}
+
+/* The server has ended a connection on which nothing was awaited. Once that may have any reason; a
+ * second time after as long a silence it is its habit. */
+static void learn_limit(struct tw_probe *probe, int64_t idle_ns)
+{
+    if (idle_ns < TW_PROBE_IDLE_LEAST_NS)
+        return;
+    const int64_t apart_ns = idle_ns - probe->idle_ended_ns;
+    const int64_t same_ns = idle_ns / 16;
+    const bool again = apart_ns >= -same_ns && apart_ns <= same_ns;
+    if (again && idle_ns < probe->idle_limit_ns) {
+        if (probe->retried && probe->renewals_enough < TW_PROBE_RENEWALS_MOST)
+            probe->renewals_enough *= 2;
+        probe->retried = false;
+        probe->idle_limit_ns = idle_ns;
+    }
+    probe->idle_ended_ns = idle_ns;
+    probe->renewals = 0;
+}
+
+void tw_probe_control_renewed(struct tw_probe *probe)
+{
+    if (probe->idle_limit_ns >= TW_PROBE_IDLE_NS || ++probe->renewals < probe->renewals_enough)
+        return;
+    probe->renewals = 0;
+    probe->retried = true;
+    probe->idle_limit_ns *= 2;
+    if (probe->idle_limit_ns > TW_PROBE_IDLE_NS)
+        probe->idle_limit_ns = TW_PROBE_IDLE_NS;
+}
+
+/* A server that was restarted since ended its connections for that reason. */
+static void note_start(struct tw_probe *probe, uint64_t start_time)
+{
+    if (start_time != probe->server_started && probe->server_started != 0)
+        forget_limit(probe);
+    probe->server_started = start_time;
+}
+
 void tw_probe_control_lost(struct tw_probe *probe, tw_mono now)
 {
     tw_probe_control_hang_up(probe);
+    if (probe->config->continuous && tw_probe_session_lost(probe)) {
+        const bool worked = probe->failures == 0;
+        tw_probe_retry_later(probe, now);
+        if (worked)
+            probe->retry_at = now; /* until now */
+        tw_probe_advance(probe, now);
+        return;
+    }
     if (probe->phase != TW_PROBE_SET_UP)
         return;
     if (tw_hosts_next(&probe->hosts)) {
@@ -58,8 +151,13 @@ void tw_probe_control_lost(struct tw_probe *probe, tw_mono now)
 static void control_failed(struct tw_probe *probe, const struct tw_client_event *event, tw_mono now)
 {
     enum tw_client_failure failure = event->failed.failure;
+    const enum tw_client_step step = event->failed.step;
+    if (failure == TW_CLIENT_ENDED && (step == TW_CLIENT_STEP_IDLE || step == TW_CLIENT_STEP_TEST))
+        learn_limit(probe, now.ns - probe->talked.ns);
     bool stale = probe->reused && (failure == TW_CLIENT_ENDED || failure == TW_CLIENT_TIMED_OUT);
     if (probe->phase == TW_PROBE_SET_UP && stale) {
+        if (failure == TW_CLIENT_ENDED && step == TW_CLIENT_STEP_REQUEST)
+            learn_limit(probe, probe->idled_ns); /* its end and our question met on the way */
         /* An idle connection may have died unseen (server restarted, firewall forgot it): that is
          * no fault of the target as it is now. */
         tw_probe_control_hang_up(probe);
@@ -67,13 +165,13 @@ static void control_failed(struct tw_probe *probe, const struct tw_client_event 
         tw_probe_advance(probe, now);
         return;
     }
-    /* Who hangs up after a refusal adds nothing to it. */
-    bool after_refusal = failure == TW_CLIENT_ENDED && event->failed.step == TW_CLIENT_STEP_IDLE;
-    if (probe->phase != TW_PROBE_WAIT && !after_refusal)
-        tw_measurement_fail_control(&probe->measurement, failure, event->failed.step,
-                                    event->failed.accept);
+    /* Who hangs up after a refusal adds nothing to it; nor may a server not tire of a client that
+     * sleeps. */
+    const bool excused = tw_probe_window_is_excused(probe, tw_probe_window_now(probe));
+    if (failure != TW_CLIENT_ENDED || (step != TW_CLIENT_STEP_IDLE && !excused))
+        tw_probe_window_fail_control(probe, failure, step, event->failed.accept);
     /* Set-up that outlived its interval; nobody else moves on to the next address. */
-    if (probe->phase == TW_PROBE_WAIT && event->failed.step < TW_CLIENT_STEP_IDLE)
+    if (probe->phase == TW_PROBE_WAIT && step < TW_CLIENT_STEP_IDLE)
         (void)tw_hosts_next(&probe->hosts);
     tw_probe_control_lost(probe, now);
 }
@@ -81,21 +179,33 @@ static void control_failed(struct tw_probe *probe, const struct tw_client_event 
 static void session_answered(struct tw_probe *probe, const struct tw_accept_session *answer,
                              tw_mono now)
 {
-    probe->reused = false; /* it lives */
-    if (answer->accept != TW_ACCEPT_OK) {
-        tw_measurement_fail_control(&probe->measurement, TW_CLIENT_REFUSED, TW_CLIENT_STEP_REQUEST,
-                                    answer->accept);
-        tw_probe_retry_later(probe, now);
+    /* Some servers count what was on a connection for as long as that lasts; one that refuses on a
+     * new one, too, has other reasons. */
+    const bool blamed = probe->reused && !probe->refused_anew;
+    /* It lives; but what was said before a sleep may have been said long ago. */
+    if (tw_probe_window_now(probe)->slept_ns == 0)
+        probe->reused = false;
+    if (answer->accept == TW_ACCEPT_OK) {
+        probe->refused_anew = false;
+        tw_probe_session_accepted(probe, answer, now);
         return;
     }
-    tw_probe_session_accepted(probe, answer, now);
+    tw_probe_window_fail_control(probe, TW_CLIENT_REFUSED, TW_CLIENT_STEP_REQUEST, answer->accept);
+    probe->refused_anew = !blamed;
+    if (blamed) {
+        tw_probe_control_hang_up(probe);
+        probe->retry_at = now;
+        tw_probe_advance(probe, now);
+        return;
+    }
+    tw_probe_retry_later(probe, now);
 }
 
 void tw_probe_control_serve(struct tw_probe *probe, tw_mono now)
 {
     struct tw_client_event event;
     while (probe->link == TW_PROBE_UP && tw_client_next_event(&probe->client, &event)) {
-        tw_probe_session_note_server(probe);
+        tw_probe_window_note_server(probe);
         switch (event.type) {
         case TW_CLIENT_KEY:
             memcpy(probe->salt.salt, event.key.salt, sizeof probe->salt.salt);
@@ -103,6 +213,7 @@ void tw_probe_control_serve(struct tw_probe *probe, tw_mono now)
             probe->want_key = true;
             break;
         case TW_CLIENT_READY:
+            note_start(probe, event.ready.start_time);
             probe->retry_at = now;
             tw_probe_advance(probe, now);
             break;
@@ -135,7 +246,10 @@ void tw_probe_connected(struct tw_probe *probe, const struct tw_address *local, 
     probe->link = TW_PROBE_UP;
     probe->connect_by = TW_NEVER;
     probe->local = *local;
-    tw_client_init(&probe->client, &probe->config->client, now);
+    probe->talked = now;
+    struct tw_probe_secrets *secrets = probe->storage.secrets;
+    tw_client_init(&probe->client, &probe->config->client,
+                   secrets == NULL ? NULL : &secrets->control, now);
 }
 
 void tw_probe_connect_failed(struct tw_probe *probe, int error, tw_mono now)
@@ -146,7 +260,7 @@ void tw_probe_connect_failed(struct tw_probe *probe, int error, tw_mono now)
     probe->link = TW_PROBE_DOWN;
     probe->connect_by = TW_NEVER;
     if (probe->phase == TW_PROBE_SET_UP)
-        tw_measurement_fail(&probe->measurement, TW_MEASUREMENT_UNREACHABLE, error);
+        tw_probe_window_fail(probe, TW_MEASUREMENT_UNREACHABLE, error);
     tw_probe_control_lost(probe, now);
 }
 
@@ -180,6 +294,7 @@ void tw_probe_received(struct tw_probe *probe, size_t n, tw_mono now)
 {
     if (probe->link != TW_PROBE_UP)
         return;
+    probe->talked = now;
     tw_client_received(&probe->client, n, now);
     tw_probe_control_serve(probe, now);
 }
@@ -195,6 +310,7 @@ const uint8_t *tw_probe_output(const struct tw_probe *probe, size_t *n)
 
 void tw_probe_sent(struct tw_probe *probe, size_t n, tw_mono now)
 {
+    probe->talked = now;
     tw_client_sent(&probe->client, n, now);
     tw_probe_control_serve(probe, now);
 }

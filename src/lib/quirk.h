@@ -12,7 +12,7 @@
     X(TW_QUIRK_SHORT_REPLY, 0, "short-reply")   /* no Sender TTL: 38 to 40 octets */               \
     X(TW_QUIRK_UNEQUAL_SIZE, 1, "unequal-size") /* longer or shorter than its packet for no        \
                                                    reason */                                       \
-    X(TW_QUIRK_TTL_UNSET, 2, "ttl-unset")       /* Sender TTL always 255 over a routed path */     \
+    X(TW_QUIRK_TTL_UNSET, 2, "ttl-unset") /* Sender TTL 255 over a routed path, or foreign */      \
     X(TW_QUIRK_SAME_TIMES, 3, "identical-timestamps") /* T2 is T3 in every reply */                \
     X(TW_QUIRK_ZERO_RECEIVE, 4, "zero-receive-timestamp")                                          \
     X(TW_QUIRK_ZERO_ERROR, 5, "zero-error-estimate") /* Multiplier 0 */                            \
@@ -32,7 +32,12 @@
     X(TW_QUIRK_ZERO_STOP, 17, "zero-stop")   /* stops 0 sessions and means all */                  \
     X(TW_QUIRK_TYPE_P_TOS, 18, "type-p-tos") /* something in the 24 bits that must be zero */      \
     X(TW_QUIRK_REQUEST_SID, 19, "sid-in-request")                                                  \
-    X(TW_QUIRK_REQUEST_PACKETS, 20, "packets-in-request")
+    X(TW_QUIRK_REQUEST_PACKETS, 20, "packets-in-request")                                          \
+    /* again of a reflector: T3 before T2, or further behind it than the reply's arrival here is   \
+       behind the packet's departure */                                                            \
+    X(TW_QUIRK_CONTRADICTORY, 21, "contradictory-timestamps")                                      \
+    X(TW_QUIRK_ZERO_TRANSMIT, 22, "zero-timestamp")       /* T3 */                                 \
+    X(TW_QUIRK_CONSTANT_TIMES, 23, "constant-timestamps") /* T2 or T3 stands still */
 
 enum tw_quirk {
 #define TW_QUIRK_ENUM(name, bit, text) name = 1 << (bit),

@@ -1,13 +1,10 @@
 /* What follows from the four timestamps of one reply.
  *
  * For the Session-Sender, which calls this once for every reply. Nothing is clamped or dropped
- * here: an impossible delay is only marked, so that the packet still counts as received. */
+ * here: what is impossible is only marked, so that the packet still counts as received. */
 #include "lib/sample.h"
 
 #include <assert.h>
-
-/* Less than this is a clock being slewed, more is a step. */
-static const int64_t STEP_LIMIT_NS = TW_NS_PER_MS;
 
 /* Modulo 2^64: a peer may send any timestamps, and they must not overflow anything. */
 static int64_t difference(int64_t a, int64_t b)
@@ -24,12 +21,14 @@ void tw_sample_compute(struct tw_sample *sample, int64_t resolution_ns, int64_t 
     sample->processing_ns = difference(sample->t3.ns, sample->t2.ns);
     sample->rtt_ns = difference(sample->rtt_total_ns, sample->processing_ns);
 
-    bool reflected_before_received = sample->processing_ns < 0;
-    /* with T3 >= T2 this covers T4 - T1 too, which is never less */
-    bool negative_round_trip = sample->rtt_ns < -resolution_ns;
-    bool clock_stepped = step_ns > STEP_LIMIT_NS || step_ns < -STEP_LIMIT_NS;
+    const bool stepped = step_ns > TW_CLOCK_STEP_NS || step_ns < -TW_CLOCK_STEP_NS;
+    const bool backward = sample->rtt_total_ns < -resolution_ns;
+    const bool reflected_before_received = sample->processing_ns < -resolution_ns;
+    const bool reflected_after_arrival = sample->rtt_ns < -resolution_ns;
 
-    sample->flags &= ~TW_SAMPLE_ANOMALY;
-    if (reflected_before_received || negative_round_trip || clock_stepped)
+    sample->flags &= ~(TW_SAMPLE_ANOMALY | TW_SAMPLE_CONTRADICTORY);
+    if (stepped || backward)
         sample->flags |= TW_SAMPLE_ANOMALY;
+    else if (reflected_before_received || reflected_after_arrival)
+        sample->flags |= TW_SAMPLE_CONTRADICTORY;
 }

@@ -190,14 +190,18 @@ void tw_sender_unsend(struct tw_sender *sender)
     sender->unanswered--;
 }
 
-void tw_sender_departed(struct tw_sender *sender, uint32_t sequence, tw_wall t1,
+bool tw_sender_departed(struct tw_sender *sender, uint32_t sequence, tw_wall t1,
                         enum tw_source source)
 {
     struct tw_sender_slot *slot = find(sender, sequence);
     if (slot == NULL)
-        return;
+        return false;
+    const int64_t stamped_ns = slot->sent.ns + slot->offset_ns;
+    if (t1.ns < stamped_ns || t1.ns - stamped_ns > sender->config.wait_ns)
+        return false;
     slot->t1 = t1;
     slot->source = (uint8_t)source;
+    return true;
 }
 
 /* Keeps next_lost at the oldest packet that is not settled. */
@@ -278,8 +282,12 @@ static bool may_be_ptp(uint64_t bits)
 static uint16_t format_of(struct tw_sender *sender, const struct tw_test_reply *reply, tw_wall near)
 {
     const int tai_utc_s = sender->config.tai_utc_s;
-    const struct tw_stamp stamp = reply->stamp;
+    /* zero is no time, and in 2036 an NTP era begins with it */
+    const uint64_t bits = reply->stamp.bits != 0 ? reply->stamp.bits : reply->receive;
+    const struct tw_stamp stamp = {bits, reply->stamp.error};
     const struct tw_stamp other = {stamp.bits, stamp.error ^ TW_ERROR_PTP};
+    if (bits == 0)
+        return stamp.error;
     if (!may_be_ptp(stamp.bits) || !may_be_ptp(reply->receive))
         sender->never_ptp = true;
     const bool possible = (other.error & TW_ERROR_PTP) == 0 || !sender->never_ptp;
@@ -293,22 +301,29 @@ static uint16_t format_of(struct tw_sender *sender, const struct tw_test_reply *
     return stamp.error;
 }
 
-/* T2 and T3. Each is near the next one in time, so that an NTP era may end anywhere between. True
+/* T2 and T3. Each is near the next one in time, so that an NTP era may end anywhere between. One
+ * that is zero is not known, and the other one stands for it: T4 - T1 is known all the same. True
  * if they are in PTP format. */
 static bool read_remote_times(struct tw_sender *sender, const struct tw_test_reply *reply,
                               struct tw_sample *sample)
 {
     const int tai_utc_s = sender->config.tai_utc_s;
-    struct tw_stamp stamp = reply->stamp;
-    stamp.error = format_of(sender, reply, sample->t4);
+    const uint64_t t2 = reply->receive;
+    const uint64_t t3 = reply->stamp.bits;
+    struct tw_stamp stamp = {t3 != 0 ? t3 : t2, format_of(sender, reply, sample->t4)};
     sample->t3 = tw_wall_from_stamp(stamp, sample->t4, tai_utc_s);
-    if (reply->receive == 0) {
+    if (t3 == 0) {
+        sender->zero_transmit++;
+        note(sender, TW_QUIRK_ZERO_TRANSMIT);
+        sample->flags |= TW_SAMPLE_NO_TRANSMIT;
+    }
+    if (t2 == 0) {
         sender->zero_receive++;
         note(sender, TW_QUIRK_ZERO_RECEIVE);
         sample->flags |= TW_SAMPLE_NO_RECEIVE;
         sample->t2 = sample->t3;
     } else {
-        stamp.bits = reply->receive;
+        stamp.bits = t2;
         sample->t2 = tw_wall_from_stamp(stamp, sample->t3, tai_utc_s);
     }
     return (stamp.error & TW_ERROR_PTP) != 0;
@@ -341,7 +356,7 @@ static bool counts_from_utc(const struct tw_sample *sample, int tai_utc_s)
 
 static void compare_remote_times(struct tw_sender *sender, const struct tw_test_reply *reply)
 {
-    if (reply->receive == 0)
+    if (reply->receive == 0 || reply->stamp.bits == 0)
         return;
     if (reply->receive != reply->stamp.bits) {
         sender->times_differ = true;
@@ -431,7 +446,9 @@ static void fill_sample(struct tw_sender *sender, const struct tw_sender_slot *s
         .reflector_sequence = reply->sequence,
         .t1 = slot->t1,
         .t4 = arrival->at,
+        .read = arrival->read.wall,
         .error_ns = error_bound_ns(slot->error, reply->stamp.error),
+        .clock_offset_ns = slot->offset_ns,
         .local_synchronized = tw_error_synchronized(slot->error),
         .remote_synchronized = tw_error_synchronized(reply->stamp.error),
         .transmit_source = (enum tw_source)slot->source,
@@ -445,6 +462,8 @@ static void fill_sample(struct tw_sender *sender, const struct tw_sender_slot *s
     const bool ptp = read_remote_times(sender, reply, sample);
     const int64_t offset_ns = arrival->read.wall.ns - arrival->read.mono.ns;
     tw_sample_compute(sample, RESOLUTION_NS, offset_ns - slot->offset_ns);
+    if ((sample->flags & TW_SAMPLE_CONTRADICTORY) != 0)
+        note(sender, TW_QUIRK_CONTRADICTORY);
     if (ptp && counts_from_utc(sample, sender->config.tai_utc_s))
         note(sender, TW_QUIRK_PTP_UTC);
 }

@@ -58,6 +58,7 @@ struct tw_sender {
     uint64_t bad_length;    /* too short for a reply */
     uint64_t foreign;       /* sequence never sent, or T1 not ours */
     uint64_t zero_receive;  /* Receive Timestamp 0: T3 is taken for T2, processing is unknown */
+    uint64_t zero_transmit; /* Timestamp 0: the other way round */
     uint64_t zero_error;    /* Error Estimate with Multiplier 0: the error is unknown */
     uint64_t wrong_format;  /* Z bit is plainly wrong: read in the other format */
     uint64_t bad_hmac;      /* not authentic */
@@ -104,9 +105,11 @@ void tw_sender_unsend(struct tw_sender *sender);
  * not used again. False when there is none, or only a late reply came. */
 bool tw_sender_withdraw(struct tw_sender *sender);
 
-/* A transmit timestamp that came after departure; the newest of its sequence number counts. Ignored
- * if the packet is no longer remembered. */
-void tw_sender_departed(struct tw_sender *sender, uint32_t sequence, tw_wall t1,
+/* A transmit timestamp that came after departure, of the packet with that Sequence Number; the
+ * newest counts. False when it cannot be of that packet, which is no longer remembered, was stamped
+ * later than that or a whole loss threshold earlier: nothing has changed then. Replies that came
+ * before are not touched. */
+bool tw_sender_departed(struct tw_sender *sender, uint32_t sequence, tw_wall t1,
                         enum tw_source source);
 
 /* Judges a datagram. Whether it is late is decided by when it arrived, not by when it was read; but

@@ -63,7 +63,7 @@ static void queue_start_ack(struct tw_server *server, enum tw_accept accept)
 static void reject(struct tw_server *server, enum tw_server_reject_reason reason)
 {
     struct tw_accept_session message = {.accept = TW_ACCEPT_UNSUPPORTED};
-    if (server->channel.in[0] == TW_COMMAND_REQUEST_TW_SESSION)
+    if (server->in[0] == TW_COMMAND_REQUEST_TW_SESSION)
         message.reflected_octets = server->request.reflect_octets;
     queue_accept_session(server, &message);
     tw_server_state_emit_reject(server, reason, TW_ACCEPT_UNSUPPORTED);
@@ -72,7 +72,7 @@ static void reject(struct tw_server *server, enum tw_server_reject_reason reason
 static void take_request(struct tw_server *server, tw_mono now)
 {
     struct tw_request *request = &server->request;
-    const enum tw_result result = tw_get_request(server->channel.in, server->channel.have, request);
+    const enum tw_result result = tw_get_request(server->in, server->channel.have, request);
     assert(result == TW_OK);
     (void)result;
 
@@ -118,8 +118,7 @@ static void take_start(struct tw_server *server)
 static void take_stop(struct tw_server *server, tw_mono now)
 {
     struct tw_stop_sessions stop;
-    const enum tw_result result =
-        tw_get_stop_sessions(server->channel.in, server->channel.have, &stop);
+    const enum tw_result result = tw_get_stop_sessions(server->in, server->channel.have, &stop);
     assert(result == TW_OK);
     (void)result;
 
@@ -155,7 +154,7 @@ static void take_endless(struct tw_server *server, tw_mono now)
         tw_server_state_close(server, TW_SERVER_CLOSE_HMAC, now);
         return;
     }
-    const uint8_t command = server->channel.in[0];
+    const uint8_t command = server->in[0];
     const bool has_sids =
         command == TW_COMMAND_START_N_SESSIONS || command == TW_COMMAND_STOP_N_SESSIONS;
     if (!has_sids || !tw_server_state_has(server, TW_MODE_SESSION_CONTROL))
@@ -168,7 +167,7 @@ static void take_endless(struct tw_server *server, tw_mono now)
 static bool obey(struct tw_server *server, tw_mono now)
 {
     const bool individual = tw_server_state_has(server, TW_MODE_SESSION_CONTROL);
-    const uint8_t command = server->channel.in[0];
+    const uint8_t command = server->in[0];
     if (command == TW_COMMAND_REQUEST_TW_SESSION) {
         take_request(server, now);
     } else if (individual &&
@@ -188,7 +187,7 @@ static bool obey(struct tw_server *server, tw_mono now)
 /* Acts on the command that is in the channel, or asks for the rest of it. */
 static void take_command(struct tw_server *server, tw_mono now)
 {
-    const size_t size = tw_command_size(server->channel.in);
+    const size_t size = tw_command_size(server->in);
     if (size == 0) {
         take_endless(server, now);
         return;
@@ -201,7 +200,7 @@ static void take_command(struct tw_server *server, tw_mono now)
         tw_server_state_close(server, TW_SERVER_CLOSE_HMAC, now);
         return;
     }
-    server->quirks |= tw_fingerprint_command(server->channel.in, size, server->mode);
+    server->quirks |= tw_fingerprint_command(server->in, size, server->mode);
     if (obey(server, now))
         tw_channel_next(&server->channel, TW_COMMAND_HEAD_SIZE);
 }
@@ -218,7 +217,14 @@ void tw_server_init(struct tw_server *server, const struct tw_server_config *con
     server->state = TW_SERVER_STATE_GREETING;
     server->last = now;
     server->message = tw_server_state_stall(server, now);
-    tw_channel_init(&server->channel, TW_SETUP_RESPONSE_SIZE);
+    const struct tw_channel_memory memory = {
+        .in = server->in,
+        .out = server->out,
+        .in_size = sizeof server->in,
+        .out_size = sizeof server->out,
+        .ciphers = &server->ciphers,
+    };
+    tw_channel_init(&server->channel, &memory, TW_SETUP_RESPONSE_SIZE);
 
     tw_server_set_up_greet(server, random);
     if (config->modes == 0)
@@ -228,8 +234,7 @@ void tw_server_init(struct tw_server *server, const struct tw_server_config *con
 /* Room for whatever answer the message may need: without it none is read. */
 static size_t answer_max(const struct tw_server *server)
 {
-    return tw_server_state_has(server, TW_MODE_SESSION_CONTROL) ? TW_CHANNEL_OUT
-                                                                : SINGLE_ANSWER_MAX;
+    return tw_server_state_has(server, TW_MODE_SESSION_CONTROL) ? TW_SERVER_OUT : SINGLE_ANSWER_MAX;
 }
 
 /* An event must be taken before the next message can make another one. */
@@ -361,9 +366,9 @@ enum tw_result tw_server_answer_start(struct tw_server *server, enum tw_accept a
         return TW_ERR_STATE;
     if (accept == TW_ACCEPT_OK) {
         server->started += server->accepted;
-        server->accepted = 0;
         server->running = true;
     }
+    server->accepted = 0;
     queue_start_ack(server, accept);
     tw_server_state_resume(server, now);
     return TW_OK;

@@ -130,8 +130,18 @@ enum tw_server_state {
     TW_SERVER_STATE_CLOSED,
 };
 
+enum {
+    TW_SERVER_IN = 2 * TW_COMMAND_HEAD_SIZE + TW_SIDS_MAX * TW_SID_SIZE,
+    /* every SID of the longest command acknowledged in messages of its own for each Accept value */
+    TW_SERVER_OUT = 2 * TW_COMMAND_HEAD_SIZE * 6 + TW_SIDS_MAX * TW_SID_SIZE,
+};
+
+/* Must not be moved once it is used. */
 struct tw_server {
     struct tw_channel channel;
+    uint8_t in[TW_SERVER_IN]; /* this and the next two are the channel's */
+    uint8_t out[TW_SERVER_OUT];
+    struct tw_channel_ciphers ciphers;
     const struct tw_server_config *config; /* outlives the machine */
     enum tw_server_state state;
     enum tw_server_event_type question; /* in ASKED */
@@ -145,7 +155,7 @@ struct tw_server {
     struct tw_server_event event;
     bool event_pending;
     struct tw_request request; /* the one being asked about */
-    uint32_t sids;             /* in START_N and STOP_N: SIDs asked about, in channel.in */
+    uint32_t sids;             /* in START_N and STOP_N: SIDs asked about, in `in` */
     uint8_t challenge[TW_CHALLENGE_SIZE];
     uint8_t server_iv[TW_IV_SIZE];
     struct tw_setup_response response; /* while the key is asked for */
@@ -192,7 +202,8 @@ TW_MUST_CHECK enum tw_result tw_server_answer_session(struct tw_server *server,
                                                       enum tw_accept accept, uint16_t port,
                                                       const uint8_t sid[TW_SID_SIZE], tw_mono now);
 
-/* Answers TW_SERVER_START; with accept 0 every accepted session must already reflect. */
+/* Answers TW_SERVER_START; with accept 0 every accepted session must already reflect, with any
+ * other none is left: they count no more. */
 TW_MUST_CHECK enum tw_result tw_server_answer_start(struct tw_server *server, enum tw_accept accept,
                                                     tw_mono now);
 

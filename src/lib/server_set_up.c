@@ -70,8 +70,7 @@ static bool mode_is_served(uint32_t mode, uint32_t offered)
 void tw_server_set_up_take(struct tw_server *server, tw_mono now)
 {
     struct tw_setup_response *response = &server->response;
-    const enum tw_result result =
-        tw_get_setup_response(server->channel.in, server->channel.have, response);
+    const enum tw_result result = tw_get_setup_response(server->in, server->channel.have, response);
     assert(result == TW_OK);
     (void)result;
 

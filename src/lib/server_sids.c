@@ -9,7 +9,7 @@
 
 enum { ACCEPT_VALUES = TW_ACCEPT_TEMPORARY_LIMIT + 1 };
 _Static_assert(ACCEPT_VALUES *(TW_COMMAND_HEAD_SIZE + TW_HMAC_SIZE) + TW_SIDS_MAX * TW_SID_SIZE <=
-                   TW_CHANNEL_OUT,
+                   TW_SERVER_OUT,
                "the acknowledgments of one message do not fit into the channel");
 
 static uint8_t *sid_at(uint8_t *sids, uint32_t i)
@@ -33,8 +33,8 @@ static uint32_t keep_first_of_each(uint8_t *sids, uint32_t count)
 
 void tw_server_sids_take(struct tw_server *server)
 {
-    const struct tw_sids_head head = tw_get_sids_head(server->channel.in);
-    uint8_t *sids = server->channel.in + TW_COMMAND_HEAD_SIZE;
+    const struct tw_sids_head head = tw_get_sids_head(server->in);
+    uint8_t *sids = server->in + TW_COMMAND_HEAD_SIZE;
     server->sids = keep_first_of_each(sids, head.count);
     const bool start = head.command == TW_COMMAND_START_N_SESSIONS;
     struct tw_server_event *event =
@@ -54,7 +54,7 @@ static uint32_t acknowledge(struct tw_server *server, const uint8_t *accepts, ui
     };
     for (uint32_t i = 0; i < server->sids; i++)
         if (accepts[i] == accept)
-            memcpy(sid_at(sids, head.count++), sid_at(server->channel.in + TW_COMMAND_HEAD_SIZE, i),
+            memcpy(sid_at(sids, head.count++), sid_at(server->in + TW_COMMAND_HEAD_SIZE, i),
                    TW_SID_SIZE);
     if (head.count == 0)
         return 0;

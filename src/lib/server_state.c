@@ -27,7 +27,7 @@ void tw_server_state_emit_reject(struct tw_server *server, enum tw_server_reject
 {
     struct tw_server_event *event = tw_server_state_emit(server, TW_SERVER_REJECT);
     event->reject.reason = reason;
-    event->reject.command = server->channel.in[0];
+    event->reject.command = server->in[0];
     event->reject.accept = (uint8_t)accept;
 }
 

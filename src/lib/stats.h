@@ -17,7 +17,19 @@
  * enters order and, unless it is an anomaly, the delays. A first copy that came late makes the
  * packet `late` and lost. Further copies count as duplicates if they and the first came in time
  * (RFC 5560), else as nothing. All of them, late ones and copies too, tell the direction of loss,
- * TTL, DSCP, the clocks' states and the timestamps' sources. */
+ * TTL, DSCP, the clocks' states and the timestamps' sources.
+ *
+ * No clock's fault shows as a variation of the path, nor drops a sample that still tells something:
+ * - Our own clock, when stepped between two packets: all one-way delays are by what it showed for
+ *   the first packet with a delay; the sample's clock_offset_ns knows how much it differs later.
+ *   Only packets that were under way at the step (TW_SAMPLE_ANOMALY) have no delay.
+ * - The reflector's processing, when some reply with a delay has none (no T2 or T3, or one that
+ *   stands still): T2 then stands for T3 in all packets, so that rtt is rtt_total in delay and
+ *   variation, reverse begins with T2 unless just that is unknown, and `processing` is unknown.
+ *   Taken out of some only, it would look like jitter.
+ * - T2 and T3 that exclude one another (TW_SAMPLE_CONTRADICTORY): that packet has no delay. But if
+ *   there is no other one, it is as without a T3, rather than nothing.
+ * A step of the reflector's clock cannot be told from the path and shows in both directions. */
 #ifndef TW_LIB_STATS_H
 #define TW_LIB_STATS_H
 
@@ -51,7 +63,9 @@ struct tw_summary {
 
     /* The reflector counts its own replies and one was seen: the next three mean something, else
      * they are 0. forward + reverse + undecided = lost; undecided are those after the last reply
-     * seen, those before the first if it is the base, and the late ones. */
+     * seen, those before the first if it is the base, and the late ones. What has the same numbers
+     * is one to us: a packet doubled on its way, whose second reply is lost, and a packet lost on
+     * its way behind it, look like one reply lost. */
     bool direction_known;
     uint32_t lost_forward, lost_reverse, lost_undecided;
     bool direction_clamped;  /* the Sequence Numbers contradict one another (a duplicate whose reply
@@ -59,7 +73,8 @@ struct tw_summary {
                                 should): the split was cut to what was lost */
     bool direction_doubtful; /* a reply was numbered as if more packets had reached the reflector
                                 before its own than had been sent before it, and none was seen to
-                                overtake it: perhaps it does not count from 0 */
+                                overtake it: perhaps it does not count from 0; or the owner knows
+                                that packets of another part have numbers of this one */
 
     /* Extra copies in time (RFC 5560); forward + reverse = all, but for copies of packets that have
      * left the window. By Sequence Number if the reflector counts, else by T2 and T3; exact up to
@@ -74,24 +89,32 @@ struct tw_summary {
     bool reordered_direction_known, reordered_forward_known;
     uint32_t reordered_forward, reordered_reverse;
 
-    uint32_t clock_anomalies; /* packets kept out of the delays */
+    uint32_t clock_anomalies; /* packets without a delay: those under way at a step of our clock,
+                                 and those whose T2 and T3 contradict one another */
+    bool clock_stepped;       /* our clock, among the packets or between two with a delay */
     bool reflector_counts;    /* a reply with a Sequence Number of the reflector's own was seen */
 
-    /* processing has no value when some reply came without a T2 (TW_SAMPLE_NO_RECEIVE) */
+    /* processing has no value when that of some reply is unknown, which leaves it in rtt (see
+     * above), and when all had one time for T2 and T3: that was read once and stands for both. When
+     * T2 or T3 means nothing (tw_observation_receive_unknown and transmit_unknown), it has none
+     * either, nor has offset_estimate, and one_way_valid is false; without T2 forward and its
+     * variation have none, without T3 reverse, its variation and clock_error, since the Error
+     * Estimate is of T3 */
     struct tw_delay rtt, rtt_total, forward, reverse, processing;
     struct tw_variation rtt_variation, forward_variation, reverse_variation;
 
-    /* Of the last sample that told; NaN unknown. hops_forward is unknown too when hops_reverse is
-     * at least 1 and the Sender TTL was always 255: the reflector does not fill it in. */
+    /* Of the last sample that told; NaN unknown. hops_forward is unknown too when the reflector
+     * does not fill in the Sender TTL, as far as that shows (tw_observation_ttl_unset). */
     double hops_forward, hops_reverse;
     double dscp_forward, dscp_reverse; /* as seen by the reflector and by us */
 
     double clock_error; /* ns, largest known bound of a one-way delay; NaN unknown */
     bool local_synchronized, remote_synchronized; /* claimed on every sample */
-    double
-        offset_estimate; /* ns, remote ahead = positive, for a symmetric path, at the least rtt */
-    bool one_way_valid;  /* both synchronised, the bound of every sample known and clock_error below
-                            min(|forward.mean|, |reverse.mean|) */
+    double offset_estimate; /* ns, remote ahead = positive, for a symmetric path, by the packet
+                               with the least rtt */
+    bool one_way_valid;     /* both synchronised, the bound of every sample known, clock_error below
+                               both means, and nothing speaks against it: no single delay below
+                               -clock_error, no contradictory T2 and T3, no step of our clock */
 
     bool any_sample;                                /* the next two mean something */
     enum tw_source transmit_source, receive_source; /* the worst seen */
@@ -110,8 +133,8 @@ struct tw_stats_packet {
     bool replicated;
 };
 
-/* Histograms of a session that may outgrow its window: about 300 KiB. */
-enum { TW_STATS_HISTOGRAMS = 9 };
+/* Histograms of a session that may outgrow its window: about 440 KiB. */
+enum { TW_STATS_HISTOGRAMS = 13 };
 
 struct tw_stats_config {
     bool stateful; /* the reflector is known to count its own replies */
@@ -124,6 +147,9 @@ struct tw_stats_config {
      * the first reply seen is the base and loss before it undecided; first_reflector_sequence is
      * not used then. */
     bool base_from_first;
+
+    /* What earlier sessions showed of the reflector's clock; may be NULL. Copied. */
+    const struct tw_reflector_clock *clock;
 
     /* `capacity` of them, a power of two: more than are under way at any time. A reply to a packet
      * that has left the window is taken at its flags' word, without IPDV and direction. */
@@ -150,6 +176,7 @@ struct tw_stats {
     int64_t reflector_last; /* highest seen; -1 none */
     int64_t ahead;          /* by how much a reply's number exceeded its packet's at most */
     bool number_before_first;
+    bool doubted; /* tw_stats_doubt */
     int64_t reflector_expected;
     uint64_t answered_from_base; /* late ones included */
     int64_t excess;              /* replies seen, less packets that they were replies to */
@@ -157,14 +184,19 @@ struct tw_stats {
     uint64_t received, late, anomalies, duplicates, replicated;
     uint64_t duplicates_forward_by_sequence, duplicates_forward_by_stamps;
     uint64_t duplicates_undirected;
-    bool processing_unknown; /* of some sample */
+    bool processing_unknown; /* of some sample with a delay */
+    bool contradictory;      /* some packet would have a delay, had it other timestamps */
+    bool consistent;         /* some has one, and they do not exclude one another */
+    bool clock_stepped;      /* while some packet was under way */
+    bool stepped_between;    /* some two with a delay */
+    int64_t clock_offset_ns; /* of the first sample with a delay: all go by that */
     uint64_t reordered, reordered_reverse;
 
-    struct tw_distribution delays[5]; /* by kind, see stats.c */
+    struct tw_distribution delays[6]; /* by kind, see stats_delays.c */
     uint64_t pairs;
-    double jitter[3];
+    double jitter[5]; /* by kind, see stats_delays.c */
     int64_t previous; /* position of the last packet to leave the window with a delay; -2 none */
-    int64_t previous_ns[3];
+    int64_t previous_ns[5];
     int64_t least_theta2_ns; /* forward - reverse at the least rtt */
 
     struct tw_observation observation;
@@ -175,6 +207,11 @@ void tw_stats_init(struct tw_stats *stats, const struct tw_stats_config *config)
 /* The first packet is no part of the session, or the first of the rest when there were others: it
  * was withdrawn (tw_sender_withdraw). Before any sample. */
 void tw_stats_skip(struct tw_stats *stats);
+
+/* Packets of another part of the session, or of another session, are known to have numbers of the
+ * reflector's that this one's would have, or the other way round: the direction of loss is not to
+ * be believed. At any time before finish. */
+void tw_stats_doubt(struct tw_stats *stats);
 
 /* A sample with a Sequence Number before the session's first is ignored. */
 void tw_stats_add(struct tw_stats *stats, const struct tw_sample *sample);

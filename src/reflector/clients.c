@@ -36,6 +36,7 @@ struct twd_client *twd_clients_hold(struct twd_clients *clients, const struct tw
     if (client == NULL) {
         client = g_new(struct twd_client, 1);
         *client = wanted;
+        g_queue_init(&client->connections);
         for (int i = 0; i < TWD_CLASSES; i++)
             g_queue_init(&client->lingering[i]);
         g_hash_table_add(clients->table, client);

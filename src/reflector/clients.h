@@ -17,7 +17,7 @@ struct twd_client {
     struct tw_address address; /* port 0 */
     uint32_t hash;
     unsigned users;                /* who holds it */
-    unsigned connections;          /* served, not refused */
+    GQueue connections;            /* struct twd_connection, served ones; the oldest first */
     unsigned sessions;             /* accepted or started */
     GQueue lingering[TWD_CLASSES]; /* struct twd_session: stopped, within their Timeout; the oldest
                                       first */

@@ -1,5 +1,6 @@
 /* Control connections, from the first octet to the last; see connection.h. The protocol is
- * lib/server.c's alone, and what a client asks of its sessions is connection_sessions.c's. */
+ * lib/server.c's alone, who is served connection_admission.c's, and what a client asks of its
+ * sessions connection_sessions.c's. */
 #include "reflector/connection.h"
 
 #include <errno.h>
@@ -42,14 +43,14 @@ static void free_connection(struct twd_connection *connection, enum twd_parting 
     twd_roster_part(&connection->roster, parting);
     twd_roster_free(&connection->roster);
     wipe(connection);
-    connection->client->connections--;
+    g_queue_unlink(&connection->client->connections, &connection->client_link);
     twd_clients_release(service->clients, connection->client);
     g_queue_unlink(&service->connections, &connection->link);
     explicit_bzero(connection, sizeof(*connection));
     g_free(connection);
 }
 
-static void lose(struct twd_connection *connection, const char *why)
+void twd_connection_lose(struct twd_connection *connection, const char *why)
 {
     twd_log(TWD_LOG_DEBUG, TWD_LOG_ABOUT(connection->peer_text, NULL, -1), "connection lost: %s",
             why);
@@ -260,7 +261,7 @@ bool twd_connection_settle(struct twd_connection *connection)
 {
     do {
         if (!flush(connection)) {
-            lose(connection, g_strerror(errno));
+            twd_connection_lose(connection, g_strerror(errno));
             return false;
         }
     } while (take_events(connection));
@@ -284,10 +285,11 @@ static bool receive(struct twd_connection *connection)
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
             return true;
         if (n <= 0) {
-            lose(connection, n == 0 ? "closed by the client" : g_strerror(errno));
+            twd_connection_lose(connection, n == 0 ? "closed by the client" : g_strerror(errno));
             return false;
         }
-        tw_server_received(&connection->server, (size_t)n, tw_clock_mono());
+        connection->heard = tw_clock_mono();
+        tw_server_received(&connection->server, (size_t)n, connection->heard);
         if (!twd_connection_settle(connection) || connection->draining)
             return false;
     }
@@ -304,7 +306,7 @@ static void take_readiness(struct twd_watch *watch, uint32_t events)
     size_t room;
     tw_server_input(&connection->server, &room);
     if (room == 0 && (events & (EPOLLERR | EPOLLHUP)) != 0) { /* nobody is there for the answer */
-        lose(connection, "reset by the client");
+        twd_connection_lose(connection, "reset by the client");
         return;
     }
     if (room == 0) /* or epoll would tell of what waits for ever */
@@ -324,46 +326,6 @@ static void take_deadline(struct twd_timer *timer, tw_mono now)
     twd_connection_settle(connection);
 }
 
-static bool is_refused(const struct twd_service *service, const struct tw_address *peer,
-                       const struct twd_client *client, enum twd_refusal *refusal)
-{
-    const struct twd_config *config = service->config;
-    if (!twd_config_admits(config, peer))
-        *refusal = TWD_REFUSE_DENIED;
-    else if (config->max_connections != 0 && service->connections.length >= config->max_connections)
-        *refusal = TWD_REFUSE_CONNECTIONS;
-    else if (config->max_connections_per_client != 0 &&
-             client->connections >= config->max_connections_per_client)
-        *refusal = TWD_REFUSE_CLIENT_CONNECTIONS;
-    else if ((config->modes & TW_MODE_UNAUTHENTICATED) == 0 &&
-             !twd_keystore_is_ready(service->keys))
-        *refusal = TWD_REFUSE_KEYS;
-    else
-        return false;
-    return true;
-}
-
-/* A greeting with Modes 0; it always fits into a new socket's buffer. */
-static void refuse(struct twd_service *service, int fd, const struct tw_address *peer,
-                   enum twd_refusal refusal)
-{
-    service->refused[refusal]++;
-    char text[TW_ADDRESS_TEXT];
-    twd_log_limited(&service->connection_log, TWD_LOG_INFO,
-                    TWD_LOG_ABOUT(tw_address_format(peer, true, text), NULL, -1),
-                    "connection refused (%s): %s", twd_refusal_name(refusal),
-                    twd_refusal_text(refusal));
-    struct tw_server_config config = service->server;
-    config.modes = 0;
-    struct tw_server server;
-    size_t n;
-    tw_server_init(&server, &config, &service->random, tw_clock_mono());
-    const uint8_t *greeting = tw_server_output(&server, &n);
-    (void)send(fd, greeting, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-    shutdown(fd, SHUT_WR);
-    close(fd);
-}
-
 /* Modes that need keys are offered with the salt that these were derived for. */
 static void choose_salt(struct twd_connection *connection)
 {
@@ -379,8 +341,8 @@ static void choose_salt(struct twd_connection *connection)
     tw_random_fill(&connection->service->random, config->salt, sizeof(config->salt));
 }
 
-static void serve(struct twd_service *service, int fd, const struct tw_address *peer,
-                  struct twd_client *client, const char *device)
+void twd_connection_serve(struct twd_service *service, int fd, const struct tw_address *peer,
+                          struct twd_client *client, const char *device)
 {
     struct twd_connection *connection = g_new0(struct twd_connection, 1);
     connection->service = service;
@@ -391,33 +353,23 @@ static void serve(struct twd_service *service, int fd, const struct tw_address *
     (void)tw_socket_local(fd, &connection->local);
     g_strlcpy(connection->device, device, sizeof(connection->device));
     tw_address_format(peer, true, connection->peer_text);
+    static uint64_t connections; /* main thread only */
+    connection->number = ++connections;
     connection->watch = (struct twd_watch){.ready = take_readiness, .owner = connection, .fd = fd};
     connection->timer = (struct twd_timer){.expire = take_deadline, .owner = connection};
-    connection->link.data = connection;
+    connection->link.data = connection->client_link.data = connection;
     twd_roster_init(&connection->roster, service->sessions);
-    tw_server_init(&connection->server, &connection->config, &service->random, tw_clock_mono());
+    connection->heard = tw_clock_mono();
+    tw_server_init(&connection->server, &connection->config, &service->random, connection->heard);
 
-    client->connections++;
+    g_queue_push_tail_link(&client->connections, &connection->client_link);
     service->accepted++;
     g_queue_push_tail_link(&service->connections, &connection->link);
     const int result = twd_poller_add(service->poller, &connection->watch, EPOLLIN);
     if (result != 0)
-        lose(connection, g_strerror(-result));
+        twd_connection_lose(connection, g_strerror(-result));
     else
         twd_connection_settle(connection);
-}
-
-void twd_connection_take(struct twd_service *service, int fd, const struct tw_address *peer,
-                         const char *device)
-{
-    struct twd_client *client = twd_clients_hold(service->clients, peer);
-    enum twd_refusal refusal = TWD_REFUSAL_COUNT;
-    if (!is_refused(service, peer, client, &refusal)) {
-        serve(service, fd, peer, client, device);
-        return;
-    }
-    refuse(service, fd, peer, refusal);
-    twd_clients_release(service->clients, client);
 }
 
 void twd_connection_close_all(struct twd_service *service)

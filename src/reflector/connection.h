@@ -38,6 +38,7 @@ struct twd_service {
     uint64_t rejected[TWD_REJECT_COUNT];
     uint64_t closed[TWD_CLOSE_COUNT];
     uint64_t zero_stops;             /* Stop-Sessions with count 0, tolerated */
+    uint64_t made_way;               /* unused connections closed for later ones of their clients */
     uint64_t quirks[TW_QUIRK_COUNT]; /* connections that showed it */
     struct twd_log_limit connection_log, session_log, quirk_log;
 };

@@ -28,9 +28,11 @@ void twd_connection_request(struct twd_connection *connection, const struct tw_r
         .peer = connection->peer,
         .local = connection->local,
         .mode = connection->server.mode,
+        .keyid = connection->keyid,
         .server = &connection->server,
         .client = connection->client,
         .owner = connection,
+        .number = connection->number,
     };
     memcpy(asker.device, connection->device, sizeof(asker.device));
     enum twd_refusal refusal = TWD_REFUSAL_COUNT;
@@ -69,10 +71,21 @@ static void answer_sids(struct twd_connection *connection)
     tell_running(connection);
 }
 
-/* The answer follows when all reflect, see session_started(). */
+static void answer_start(struct twd_connection *connection, enum tw_accept accept)
+{
+    const enum tw_result result =
+        tw_server_answer_start(&connection->server, accept, tw_clock_mono());
+    g_assert(result == TW_OK);
+    tell_running(connection);
+}
+
+/* The answer follows when all reflect, see session_started(); there may be none any more, since the
+ * client has asked for them on another connection. */
 void twd_connection_start(struct twd_connection *connection)
 {
     twd_roster_start_all(&connection->roster);
+    if (connection->roster.starting == 0)
+        answer_start(connection, TW_ACCEPT_FAILURE);
 }
 
 /* Those that can be; the answer follows when all of them reflect, see session_started(). */
@@ -120,18 +133,14 @@ static void session_started(void *owner, struct twd_session *session)
     struct twd_connection *connection = owner;
     if (!twd_roster_started(&connection->roster))
         return;
-    if (connection->server.question == TW_SERVER_START_N) {
+    if (connection->server.question == TW_SERVER_START_N)
         answer_sids(connection);
-    } else {
-        const enum tw_result result =
-            tw_server_answer_start(&connection->server, TW_ACCEPT_OK, tw_clock_mono());
-        g_assert(result == TW_OK);
-        tell_running(connection);
-    }
+    else
+        answer_start(connection, TW_ACCEPT_OK);
     twd_connection_settle(connection);
 }
 
-/* By REFWAIT. */
+/* Without our doing: see sessions.h. */
 static void session_ended(void *owner, struct twd_session *session)
 {
     struct twd_connection *connection = owner;
@@ -140,8 +149,14 @@ static void session_ended(void *owner, struct twd_session *session)
     twd_connection_rearm(connection);
 }
 
+static tw_mono last_heard(void *owner)
+{
+    return ((const struct twd_connection *)owner)->heard;
+}
+
 const struct twd_sessions_calls twd_connection_calls = {
     .ready = session_ready,
     .started = session_started,
     .ended = session_ended,
+    .heard = last_heard,
 };

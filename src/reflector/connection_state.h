@@ -1,5 +1,6 @@
-/* A control connection from inside, for its parts: connection.c (octets, set-up, the end) and
- * connection_sessions.c. Others use connection.h alone. */
+/* A control connection from inside, for its parts: connection_admission.c (who is served),
+ * connection.c (octets, set-up, the end) and connection_sessions.c. Others use connection.h alone.
+ */
 #ifndef TWD_CONNECTION_STATE_H
 #define TWD_CONNECTION_STATE_H
 
@@ -13,12 +14,15 @@
 enum { TWD_KEYID_TEXT = 4 * TW_KEYID_SIZE + 1 };
 
 struct twd_connection {
+    uint64_t number; /* connections are numbered in the order of coming */
     struct twd_service *service;
     struct twd_watch watch;
     struct twd_timer timer;
-    GList link; /* in service->connections */
+    GList link;        /* in service->connections */
+    GList client_link; /* in client->connections */
     struct tw_server server;
     struct tw_server_config config; /* as it was when the connection came */
+    tw_mono heard;                  /* last octet received, or when it came */
     struct twd_client *client;
     struct tw_address peer, local;
     char device[IF_NAMESIZE];
@@ -31,6 +35,13 @@ struct twd_connection {
     uint8_t accepts[TW_SIDS_MAX]; /* the answer to Start-N-Sessions, while sessions start */
     bool draining;                /* our end is closed */
 };
+
+/* Serves the client at `fd`; takes over both. */
+void twd_connection_serve(struct twd_service *service, int fd, const struct tw_address *peer,
+                          struct twd_client *client, const char *device);
+
+/* It ends at once and is gone; its sessions that were started go on for their Timeout. */
+void twd_connection_lose(struct twd_connection *connection, const char *why);
 
 /* Writes all answers and takes all events. False when the connection is gone. */
 bool twd_connection_settle(struct twd_connection *connection);

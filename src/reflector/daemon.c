@@ -5,7 +5,6 @@
  * obeyed from the change of the user on: to derive the first keys can take a while. */
 #include "reflector/daemon.h"
 
-#include <glib-unix.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,6 +23,7 @@
 #include "reflector/plane.h"
 #include "reflector/poller.h"
 #include "reflector/sessions.h"
+#include "reflector/signals.h"
 #include "reflector/status.h"
 
 /* Bound of set-up and of a message under way (conformance C.15). */
@@ -39,6 +39,7 @@ struct daemon {
     struct twd_config *config;
     GMainLoop *loop;
     struct twd_poller *poller;
+    struct twd_signals signals;
     struct twd_listeners *listeners;
     struct twd_plane *plane;
     struct twd_clients clients;
@@ -51,7 +52,7 @@ struct daemon {
     bool ready;         /* the start is over */
     bool ending;        /* SIGTERM or SIGINT came */
     bool reload_wanted; /* SIGHUP came before we were ready */
-    guint sources[5];   /* of the main loop, 0: none */
+    guint sources[2];   /* of the main loop, 0: none */
 };
 
 /* What the configuration in force means for connections and sessions from now on. */
@@ -171,12 +172,9 @@ static void await_keys(struct daemon *daemon)
     g_source_remove(teller);
 }
 
-/* A second SIGTERM must not cut this short with an exit status of its own. */
 static void stop(struct daemon *daemon)
 {
-    sigset_t all;
-    sigfillset(&all);
-    sigprocmask(SIG_BLOCK, &all, NULL);
+    twd_signals_end(&daemon->signals);
     for (size_t i = 0; i < G_N_ELEMENTS(daemon->sources); i++)
         if (daemon->sources[i] != 0)
             g_source_remove(daemon->sources[i]);
@@ -197,15 +195,6 @@ static void stop(struct daemon *daemon)
         twd_poller_free(daemon->poller);
     twd_config_free(daemon->config);
     g_main_loop_unref(daemon->loop);
-}
-
-static gboolean take_end_signal(gpointer user)
-{
-    struct daemon *daemon = user;
-    sd_notify(0, "STOPPING=1");
-    daemon->ending = true;
-    g_main_loop_quit(daemon->loop);
-    return G_SOURCE_CONTINUE;
 }
 
 static void tell_reloading(void)
@@ -256,14 +245,18 @@ static void reload(struct daemon *daemon)
     sd_notify(0, "READY=1");
 }
 
-static gboolean take_reload_signal(gpointer user)
+static void take_signal(void *user, int number)
 {
     struct daemon *daemon = user;
-    if (daemon->ready)
+    if (number != SIGHUP) {
+        sd_notify(0, "STOPPING=1");
+        daemon->ending = true;
+        g_main_loop_quit(daemon->loop);
+    } else if (daemon->ready) {
         reload(daemon);
-    else
+    } else {
         daemon->reload_wanted = true;
-    return G_SOURCE_CONTINUE;
+    }
 }
 
 /* The main loop turns, or this were not called; the workers are asked. */
@@ -294,29 +287,24 @@ static gboolean take_clock_tick(gpointer user)
     return G_SOURCE_CONTINUE;
 }
 
-static void take_signals(struct daemon *daemon)
-{
-    daemon->sources[0] = g_unix_signal_add(SIGTERM, take_end_signal, daemon);
-    daemon->sources[1] = g_unix_signal_add(SIGINT, take_end_signal, daemon);
-    daemon->sources[2] = g_unix_signal_add(SIGHUP, take_reload_signal, daemon);
-}
-
 static void begin_ticking(struct daemon *daemon)
 {
-    daemon->sources[3] = g_timeout_add_seconds(CLOCK_CHECK_S, take_clock_tick, daemon);
+    daemon->sources[0] = g_timeout_add_seconds(CLOCK_CHECK_S, take_clock_tick, daemon);
     uint64_t watchdog_us = 0;
     if (sd_watchdog_enabled(0, &watchdog_us) > 0)
-        daemon->sources[4] =
+        daemon->sources[1] =
             g_timeout_add((guint)MAX(watchdog_us / 3000, 1), take_watchdog_tick, daemon);
 }
 
 /* Everything that a session needs; with `ending` no more than there is. */
 static bool start(struct daemon *daemon, GError **error)
 {
-    take_signals(daemon); /* a reload that is asked for from now on ends nothing */
+    twd_signals_hold(); /* a reload that is asked for from now on ends nothing */
     twd_inherit_raise_limits();
     daemon->poller = twd_poller_new(error);
-    if (daemon->poller == NULL || !open_sockets(daemon, error))
+    daemon->signals = (struct twd_signals){.came = take_signal, .user = daemon};
+    if (daemon->poller == NULL || !twd_signals_begin(&daemon->signals, daemon->poller, error) ||
+        !open_sockets(daemon, error))
         return false;
     make_service(daemon);
     open_status_socket(daemon);

@@ -340,13 +340,14 @@ struct twd_keystore *twd_keystore_new(struct twd_poller *poller, int64_t renew_n
 void twd_keystore_free(struct twd_keystore *store)
 {
     cancel_pending(store);
-    GList *link;
-    while ((link = store->derivations.head) != NULL) {
+    /* All have ended before one is freed: a report that nobody took is a part of the mailbox. */
+    for (const GList *link = store->derivations.head; link != NULL; link = link->next) {
         struct derivation *derivation = link->data;
         while (derivation->count > 0)
             pthread_join(derivation->threads[--derivation->count], NULL);
-        free_derivation(store, derivation);
     }
+    while (store->derivations.head != NULL)
+        free_derivation(store, store->derivations.head->data);
     if (store->current != NULL)
         twd_keyset_release(store->current);
     g_assert(store->sets.length == 0);

@@ -29,6 +29,7 @@ enum {
     KEEPALIVE_IDLE_S = 60,
     KEEPALIVE_INTERVAL_S = 20,
     KEEPALIVE_PROBES = 4,
+    GIVE_UP_S = KEEPALIVE_IDLE_S + KEEPALIVE_PROBES * KEEPALIVE_INTERVAL_S,
     DSCP_MASK = 0xfc,
 };
 
@@ -222,7 +223,8 @@ static void mirror_dscp(int fd)
 
 /* For connections, which inherit all of it from the listening socket. Answers go out at once, and a
  * client that has vanished without a word is noticed even while a test runs and SERVWAIT does not
- * count. */
+ * count: after the same time whether it owes us an acknowledgment, for which TCP alone would wait a
+ * quarter of an hour without any keepalive, or not. */
 static void set_tcp_options(int fd)
 {
     static const struct {
@@ -233,6 +235,7 @@ static void set_tcp_options(int fd)
         {IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S},
         {IPPROTO_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S},
         {IPPROTO_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES},
+        {IPPROTO_TCP, TCP_USER_TIMEOUT, GIVE_UP_S * 1000},
         {IPPROTO_TCP, TCP_SAVE_SYN, 1}, /* see mirror_dscp() */
     };
     for (size_t i = 0; i < G_N_ELEMENTS(options); i++)

@@ -1,6 +1,7 @@
 /* Sessions by SID; see roster.h. */
 #include "reflector/roster.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "lib/bytes.h"
@@ -136,6 +137,19 @@ bool twd_roster_started(struct twd_roster *roster)
 void twd_roster_ended(struct twd_roster *roster, struct twd_session *session)
 {
     remove_session(roster, session);
+    if (!session->was_started)
+        return;
     remember_expired(roster, session->sid);
     roster->running--;
+}
+
+tw_mono twd_roster_heard(const struct twd_roster *roster)
+{
+    tw_mono last = {.ns = INT64_MIN};
+    for (const GList *link = roster->all.head; link != NULL; link = link->next) {
+        const struct twd_session *session = link->data;
+        const int64_t ns = atomic_load_explicit(&session->flow.heard_ns, memory_order_relaxed);
+        last.ns = MAX(last.ns, ns);
+    }
+    return last;
 }

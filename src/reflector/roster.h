@@ -48,7 +48,11 @@ enum tw_accept twd_roster_stop(struct twd_roster *roster, const uint8_t sid[TW_S
 /* A session that was ordered to start does reflect; true when it is the last of them. */
 bool twd_roster_started(struct twd_roster *roster);
 
-/* The session ended by REFWAIT. */
+/* The session, accepted or started, ended without its connection: by REFWAIT, say. */
 void twd_roster_ended(struct twd_roster *roster, struct twd_session *session);
+
+/* When a packet of one of the sessions last came, or one was made or started; far in the past when
+ * there is none. */
+tw_mono twd_roster_heard(const struct twd_roster *roster);
 
 #endif

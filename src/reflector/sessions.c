@@ -1,18 +1,17 @@
 /* The registry of sessions; see sessions.h. */
 #include "reflector/sessions.h"
 
-#include <ifaddrs.h>
 #include <inttypes.h>
-#include <net/if.h>
-#include <netinet/in.h>
+#include <stdatomic.h>
 #include <string.h>
-#include <sys/socket.h>
 
-#include "lib/bytes.h"
 #include "lib/sys/clock.h"
-#include "lib/sys/random.h"
-#include "lib/sys/socket.h"
+#include "reflector/endpoints.h"
 #include "reflector/log.h"
+
+/* Without a packet or a command for so long a client may have lost its connection: longer than the
+ * packets of nearly all tests are apart, and not longer than clients take to come again. */
+#define QUIET_NS (2 * TW_NS_PER_S)
 
 struct twd_sessions {
     struct twd_plane *plane;
@@ -21,32 +20,12 @@ struct twd_sessions {
     struct twd_sessions_calls calls;
     GHashTable *by_key; /* all that a packet may find, or will once added */
     GHashTable *all;    /* also those that their worker has not let go of */
-    struct tw_random random;
+    struct twd_sids sids;
     struct tw_clock clock;
-    struct tw_address own_ip4; /* of the host, for SIDs; family 0: none but loopback */
-    uint64_t last_sid_time;
     unsigned active[TWD_CLASSES];
     GQueue lingering[TWD_CLASSES]; /* struct twd_session, of all clients, oldest first */
     uint64_t started, ended;
 };
-
-/* RFC 4656 section 3.5: the SID begins with an IPv4 address of the generating host, and a loopback
- * address would make it less unique than it is meant to be. */
-static struct tw_address find_own_ip4(void)
-{
-    struct tw_address found = {.family = 0};
-    struct ifaddrs *list = NULL;
-    if (getifaddrs(&list) != 0)
-        return found;
-    for (const struct ifaddrs *at = list; at != NULL && found.family == 0; at = at->ifa_next) {
-        if (at->ifa_addr == NULL || at->ifa_addr->sa_family != AF_INET ||
-            (at->ifa_flags & IFF_LOOPBACK) != 0)
-            continue;
-        found = tw_address_from_sockaddr(at->ifa_addr, sizeof(struct sockaddr_in));
-    }
-    freeifaddrs(list);
-    return found;
-}
 
 static void free_session(gpointer data)
 {
@@ -54,6 +33,7 @@ static void free_session(gpointer data)
     if (session->protection != NULL)
         explicit_bzero(session->protection, sizeof(*session->protection));
     g_free(session->protection);
+    g_free(session->keyid);
     g_free(session);
 }
 
@@ -68,10 +48,8 @@ struct twd_sessions *twd_sessions_new(struct twd_plane *plane, struct twd_client
         g_queue_init(&sessions->lingering[i]);
     sessions->by_key = g_hash_table_new(twd_flow_key_hash, twd_flow_key_equal);
     sessions->all = g_hash_table_new_full(NULL, NULL, free_session, NULL);
-    tw_random_init(&sessions->random);
     tw_clock_init(&sessions->clock, 0);
-    sessions->own_ip4 = find_own_ip4();
-    sessions->last_sid_time = tw_ntp_from_wall(tw_clock_read(&sessions->clock).wall);
+    twd_sids_init(&sessions->sids, tw_clock_read(&sessions->clock).wall);
     return sessions;
 }
 
@@ -112,104 +90,6 @@ struct twd_sessions_counts twd_sessions_count(const struct twd_sessions *session
     return counts;
 }
 
-static bool is_loopback4(const struct tw_address *address)
-{
-    return address->family == 4 && address->octets[0] == 127;
-}
-
-/* SRV-35: own IPv4 address, NTP time, four random octets. */
-static void make_sid(struct twd_sessions *sessions, const struct tw_address *local,
-                     uint8_t sid[TW_SID_SIZE])
-{
-    const bool local_fits =
-        local->family == 4 && (!is_loopback4(local) || sessions->own_ip4.family == 0);
-    const struct tw_address *own = local_fits ? local : &sessions->own_ip4;
-    static const uint8_t loopback[4] = {127, 0, 0, 1};
-    memcpy(sid, own->family == 4 ? own->octets : loopback, 4);
-
-    uint64_t time = tw_ntp_from_wall(tw_clock_read(&sessions->clock).wall);
-    if (time - sessions->last_sid_time - 1 > INT64_MAX) /* not later, modulo 2^64 */
-        time = sessions->last_sid_time + 1;
-    sessions->last_sid_time = time;
-    tw_put64(sid + 4, time);
-    tw_random_fill(&sessions->random, sid + 12, 4);
-}
-
-static void print_sid(const uint8_t sid[TW_SID_SIZE], char text[TWD_SID_TEXT])
-{
-    for (size_t i = 0; i < TW_SID_SIZE; i++)
-        g_snprintf(text + 2 * i, 3, "%02x", sid[i]);
-}
-
-static bool is_link_local(const struct tw_address *address)
-{
-    return address->family == 6 && address->octets[0] == 0xfe &&
-           (address->octets[1] & 0xc0) == 0x80;
-}
-
-/* The address in a request; all zero, or one without the interface it needs, means the control
- * connection's. */
-static struct tw_address take_address(const uint8_t octets[16], uint8_t ipvn,
-                                      const struct tw_address *of_connection)
-{
-    struct tw_address address = {.family = ipvn};
-    memcpy(address.octets, octets, ipvn == 4 ? 4 : 16);
-    if (tw_address_is_unspecified(&address))
-        address = *of_connection;
-    else if (is_link_local(&address))
-        address.scope = of_connection->scope;
-    return address;
-}
-
-/* Whether an interface has the address. All of 127/8 is the host's without being on any. */
-static bool is_own(const struct tw_address *address)
-{
-    if (is_loopback4(address))
-        return true;
-    struct ifaddrs *list = NULL;
-    if (getifaddrs(&list) != 0)
-        return false;
-    bool own = false;
-    for (const struct ifaddrs *at = list; at != NULL && !own; at = at->ifa_next) {
-        if (at->ifa_addr == NULL)
-            continue;
-        const bool ip4 = at->ifa_addr->sa_family == AF_INET;
-        const struct tw_address other = tw_address_from_sockaddr(
-            at->ifa_addr, ip4 ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
-        own = tw_address_same_host(&other, address);
-    }
-    freeifaddrs(list);
-    return own;
-}
-
-/* RFC 5357 section 3.5 and RFC 4656 section 6.2: where the test runs; see conformance SRV-26 to 28.
- */
-static bool find_addresses(const struct twd_sessions *sessions, const struct tw_request *request,
-                           const struct twd_asker *asker, struct tw_address *remote,
-                           struct tw_address *local, enum twd_refusal *refusal)
-{
-    *remote = take_address(request->sender_address, request->ipvn, &asker->peer);
-    *local = take_address(request->receiver_address, request->ipvn, &asker->local);
-    remote->port = request->sender_port;
-    if (sessions->config->nat) { /* to be learnt */
-        *remote = asker->peer;
-        remote->port = 0;
-    }
-    if (remote->family != request->ipvn || local->family != request->ipvn) {
-        *refusal = TWD_REFUSE_FAMILY;
-        return false;
-    }
-    if (!sessions->config->third_party && !tw_address_same_host(remote, &asker->peer)) {
-        *refusal = TWD_REFUSE_SENDER_ADDRESS;
-        return false;
-    }
-    if (!tw_address_same_host(local, &asker->local) && !is_own(local)) {
-        *refusal = TWD_REFUSE_RECEIVER_ADDRESS;
-        return false;
-    }
-    return true;
-}
-
 static bool is_full(unsigned count, unsigned limit)
 {
     return limit != 0 && count >= limit;
@@ -226,18 +106,52 @@ static unsigned limit_of(const struct twd_config *config, enum twd_class class)
     return class == TWD_CLASS_KEYED ? config->max_sessions_authenticated : config->max_sessions;
 }
 
+/* Whether the client seems to have lost the connection that it asked for this session on. When the
+ * path was cut neither its Stop-Sessions nor the end of the connection have come, and until TCP
+ * repeats them, minutes after the path is whole again, the old session would stand in its way.
+ * Nothing proves it: behind NAT two hosts may have one address and, by chance, one port. So
+ * address, class, KeyID and device must be the same, and neither packets of the session nor
+ * commands on its connection have come for QUIET_NS: what shows life goes on. */
+static bool is_left_behind(const struct twd_sessions *sessions, const struct twd_session *session,
+                           const struct twd_asker *asker)
+{
+    const bool settled =
+        session->state == TWD_SESSION_ACCEPTED || session->state == TWD_SESSION_STARTED;
+    const bool same = session->client == asker->client && session->class == class_of(asker) &&
+                      strcmp(session->keyid, asker->keyid) == 0 &&
+                      strcmp(session->device, asker->device) == 0;
+    if (!settled || !same || session->number >= asker->number)
+        return false;
+    const tw_mono heard = {
+        .ns = atomic_load_explicit(&session->flow.heard_ns, memory_order_relaxed),
+    };
+    const tw_mono now = tw_clock_mono();
+    return tw_mono_reached(tw_mono_after(heard, QUIET_NS), now) &&
+           tw_mono_reached(tw_mono_after(sessions->calls.heard(session->owner), QUIET_NS), now);
+}
+
+/* Whether a request for this 4-tuple would end an accepted or started session of the same class,
+ * which counts no more then. */
+static bool replaces_one(const struct twd_sessions *sessions, const struct twd_flow_key *key,
+                         const struct twd_asker *asker)
+{
+    const struct twd_session *other = g_hash_table_lookup(sessions->by_key, key);
+    return other != NULL && is_left_behind(sessions, other, asker);
+}
+
 /* RFC 4656 section 6.5. A limit is never 0, so none is such that it could never be granted, which
  * Accept 4 would say. */
-static bool is_within_limits(const struct twd_sessions *sessions, const struct twd_asker *asker,
-                             enum twd_refusal *refusal)
+static bool is_within_limits(const struct twd_sessions *sessions, const struct twd_flow_key *key,
+                             const struct twd_asker *asker, enum twd_refusal *refusal)
 {
     const struct twd_config *config = sessions->config;
     const enum twd_class class = class_of(asker);
-    if (is_full(asker->client->sessions, config->max_sessions_per_client)) {
+    const unsigned freed = replaces_one(sessions, key, asker) ? 1 : 0;
+    if (is_full(asker->client->sessions - freed, config->max_sessions_per_client)) {
         *refusal = TWD_REFUSE_CLIENT_SESSIONS;
         return false;
     }
-    if (is_full(sessions->active[class], limit_of(config, class))) {
+    if (is_full(sessions->active[class] - freed, limit_of(config, class))) {
         *refusal =
             class == TWD_CLASS_KEYED ? TWD_REFUSE_SESSIONS_AUTHENTICATED : TWD_REFUSE_SESSIONS;
         return false;
@@ -318,17 +232,22 @@ void twd_sessions_stop(struct twd_sessions *sessions, struct twd_session *sessio
     twd_worker_order(session->worker, TWD_ORDER_STOP, &session->flow);
 }
 
-/* A client that asks again for the 4-tuple of a session it has stopped needs no late replies of
- * that one; any other session with it stands in the way (conformance E-56). */
+/* A client that asks again for the 4-tuple of a session needs no late replies of that one, if it
+ * has stopped it or left it behind; any other session with it stands in the way (conformance E-56).
+ */
 static bool is_free(struct twd_sessions *sessions, const struct twd_flow_key *key,
-                    const struct twd_client *client)
+                    const struct twd_asker *asker)
 {
     struct twd_session *other = g_hash_table_lookup(sessions->by_key, key);
     if (other == NULL)
         return true;
-    if (other->state != TWD_SESSION_LINGERING || other->client != client)
+    const bool stopped = other->state == TWD_SESSION_LINGERING && other->client == asker->client;
+    if (!stopped && !is_left_behind(sessions, other, asker))
         return false;
+    void *owner = other->owner;
     twd_sessions_end(sessions, other);
+    if (owner != NULL)
+        sessions->calls.ended(owner, other);
     return true;
 }
 
@@ -359,8 +278,9 @@ static struct twd_session *make_session(struct twd_sessions *sessions,
 {
     const struct twd_config *config = sessions->config;
     struct twd_session *session = g_new0(struct twd_session, 1);
-    make_sid(sessions, &asker->local, session->sid);
-    print_sid(session->sid, session->sid_text);
+    twd_sids_make(&sessions->sids, &asker->local, tw_clock_read(&sessions->clock).wall,
+                  session->sid);
+    twd_sids_print(session->sid, session->sid_text);
     session->protection = make_protection(asker, session->sid);
     const struct tw_reflector_config reflector = {
         .modes = asker->mode,
@@ -379,7 +299,11 @@ static struct twd_session *make_session(struct twd_sessions *sessions,
     tw_reflector_init(&session->flow.reflector, &reflector);
     session->port = key->local.port;
     session->owner = asker->owner;
+    session->number = asker->number;
     session->class = class_of(asker);
+    session->keyid = g_strdup(asker->keyid);
+    g_strlcpy(session->device, asker->device, sizeof(session->device));
+    atomic_init(&session->flow.heard_ns, tw_clock_mono().ns);
     session->client = twd_clients_hold(sessions->clients, &asker->client->address);
     return session;
 }
@@ -413,6 +337,24 @@ static bool give_up_port(struct twd_sessions *sessions, const struct twd_client 
     return victim != NULL;
 }
 
+/* Whether the session is to have a port of the range, or of its own behind NAT. */
+static bool needs_port(const struct twd_config *config, uint16_t wanted, const struct place *place)
+{
+    const struct twd_port_range *range = &config->test_port_range;
+    const bool in_range = wanted != 0 && wanted >= range->first && wanted <= range->last;
+    return config->nat || (in_range && wanted != place->local.port);
+}
+
+/* The 4-tuple that the session will have if nobody else has the port it is to have. */
+static void expect_key(const struct twd_sessions *sessions, const struct tw_address *remote,
+                       uint16_t wanted, const struct place *place, struct twd_flow_key *key)
+{
+    struct tw_address local = place->local;
+    if (!sessions->config->nat && needs_port(sessions->config, wanted, place))
+        local.port = wanted;
+    twd_plane_key(sessions->plane, remote, &local, key);
+}
+
 /* A requested port that is not a shared one is opened if the range has it, and replaced by another
  * of the range if it is busy, else by the shared one (conformance SRV-31). */
 static bool find_port(struct twd_sessions *sessions, const struct twd_client *client,
@@ -420,8 +362,7 @@ static bool find_port(struct twd_sessions *sessions, const struct twd_client *cl
 {
     const struct twd_config *config = sessions->config;
     const struct twd_port_range *range = &config->test_port_range;
-    const bool in_range = wanted != 0 && wanted >= range->first && wanted <= range->last;
-    if (!config->nat && (!in_range || wanted == place->local.port))
+    if (!needs_port(config, wanted, place))
         return true;
     place->opened = twd_plane_open(sessions->plane, place->group, range, wanted, config->nat);
     if (place->opened == NULL && config->nat && give_up_port(sessions, client))
@@ -436,35 +377,38 @@ struct twd_session *twd_sessions_request(struct twd_sessions *sessions,
                                          const struct tw_request *request,
                                          const struct twd_asker *asker, enum twd_refusal *refusal)
 {
-    struct tw_address remote;
-    struct place place = {.opened = NULL};
-    if (!find_addresses(sessions, request, asker, &remote, &place.local, refusal))
+    struct twd_endpoints ends;
+    if (!twd_endpoints_find(sessions->config, request, &asker->peer, &asker->local, &ends, refusal))
         return NULL;
+    struct place place = {.local = ends.local};
     place.local.port = twd_plane_find(sessions->plane, &place.local, asker->device,
                                       request->receiver_port, &place.group);
     if (place.local.port == 0) {
         *refusal = TWD_REFUSE_RECEIVER_ADDRESS;
         return NULL;
     }
-    if (!is_within_limits(sessions, asker, refusal))
+    struct twd_flow_key key;
+    expect_key(sessions, &ends.remote, request->receiver_port, &place, &key);
+    if (!is_within_limits(sessions, &key, asker, refusal))
         return NULL;
     if (!find_port(sessions, asker->client, request->receiver_port, &place)) {
         *refusal = TWD_REFUSE_PORTS;
         return NULL;
     }
-    struct twd_flow_key key;
-    twd_plane_key(sessions->plane, &remote, &place.local, &key);
-    if (!is_free(sessions, &key, asker->client)) {
+    twd_plane_key(sessions->plane, &ends.remote, &place.local, &key);
+    *refusal = TWD_REFUSE_DUPLICATE;
+    /* With another port than the one expected it may be that no session ends for it. */
+    if (!is_within_limits(sessions, &key, asker, refusal) || !is_free(sessions, &key, asker)) {
         if (place.opened != NULL)
             twd_plane_close(place.opened);
-        *refusal = TWD_REFUSE_DUPLICATE;
         return NULL;
     }
 
     struct twd_session *session = make_session(sessions, request, asker, &key);
     session->opened = place.opened;
-    session->worker = place.opened != NULL ? place.opened->worker
-                                           : twd_plane_owner(sessions->plane, place.group, &remote);
+    session->worker = place.opened != NULL
+                          ? place.opened->worker
+                          : twd_plane_owner(sessions->plane, place.group, &ends.remote);
     session->client->sessions++;
     sessions->active[session->class]++;
     g_hash_table_add(sessions->by_key, &session->flow.key);

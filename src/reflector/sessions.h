@@ -22,9 +22,7 @@
 #include "reflector/config.h"
 #include "reflector/plane.h"
 #include "reflector/refusal.h"
-
-/* SID in hexadecimal, with the end. */
-enum { TWD_SID_TEXT = 2 * TW_SID_SIZE + 1 };
+#include "reflector/sids.h"
 
 enum twd_session_state {
     TWD_SESSION_ADDING,   /* not in its worker's table yet */
@@ -44,6 +42,9 @@ struct twd_session {
     struct twd_port *opened;   /* for it, and others perhaps; NULL: comes by a shared test port */
     struct twd_client *client; /* whose request it was */
     void *owner;               /* the connection; NULL once that is done with it */
+    uint64_t number;           /* of the connection */
+    char *keyid;               /* of the connection; empty: none */
+    char device[IF_NAMESIZE];  /* of the connection's listener */
     GList link;                /* the owner's; then in the client's lingering ones */
     GList lingering_link;      /* in all lingering ones */
     bool was_started;
@@ -57,16 +58,21 @@ struct twd_asker {
     struct tw_address peer, local;  /* of the control connection */
     char device[IF_NAMESIZE];       /* that its listener is bound to; empty: none */
     uint32_t mode;                  /* chosen at set-up */
+    const char *keyid;              /* that it was set up with, printable; empty: none */
     const struct tw_server *server; /* whose keys protect its test packets; NULL: no keys */
     struct twd_client *client;
     void *owner;
+    uint64_t number; /* of the connection: a later one has a higher */
 };
 
 /* Called for sessions that have an owner. After `ended` the session is not the owner's any more. */
 struct twd_sessions_calls {
     void (*ready)(void *owner, struct twd_session *session);   /* packets find it */
     void (*started)(void *owner, struct twd_session *session); /* it reflects */
-    void (*ended)(void *owner, struct twd_session *session);   /* by REFWAIT */
+    /* By REFWAIT, or because the client asked for it anew on another connection. */
+    void (*ended)(void *owner, struct twd_session *session);
+    /* When the owner's client last said anything to it. */
+    tw_mono (*heard)(void *owner);
 };
 
 struct twd_sessions;

@@ -32,6 +32,7 @@ static json_t *print_refused(const struct twd_service *service)
             set(refused, tw_server_close_reason_name((enum tw_server_close_reason)i),
                 service->closed[i]);
     set(refused, "stop-count-zero", service->zero_stops);
+    set(refused, "made-way", service->made_way);
     return refused;
 }
 

@@ -114,6 +114,12 @@ static uint64_t get(const _Atomic uint64_t *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
+/* For the main thread, which asks seldom: a plain store for each packet. */
+static void note_heard(struct twd_flow *flow)
+{
+    atomic_store_explicit(&flow->heard_ns, flow->reflector.last.ns, memory_order_relaxed);
+}
+
 static bool is_learning(const struct twd_flow *flow)
 {
     return flow->match.remote.port == 0;
@@ -187,6 +193,7 @@ static void obey(struct twd_worker *worker, struct twd_letter *letter)
     case TWD_ORDER_START:
         if (!flow->gone) {
             tw_reflector_start(&flow->reflector, tw_clock_mono());
+            note_heard(flow);
             settle_flow(worker, flow);
         }
         report(worker, letter);
@@ -279,6 +286,7 @@ static struct twd_flow *prepare_reply(struct twd_worker *worker, const struct tw
         add(&worker->counts.verdicts[verdict], 1);
         return NULL;
     }
+    note_heard(flow);
     if (is_learning(flow)) /* only now: what is not answered is not to be trusted either */
         learn(worker, flow, &in->remote);
     out->remote = in->remote;

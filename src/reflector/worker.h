@@ -42,7 +42,8 @@ struct twd_counts {
 };
 
 /* A session as its worker sees it. The main thread makes it and fills it before it is added, and
- * has it back when its release was reported; in between it reads nothing but `key`. */
+ * has it back when its release was reported; in between it reads nothing but `key` and `heard_ns`.
+ */
 struct twd_flow_key {
     uint32_t hash;
     struct tw_address remote;
@@ -85,7 +86,8 @@ struct twd_flow {
     struct twd_flow_key key;
     struct twd_flow_key match; /* what packets find it by: `key`, with the port once learnt */
     struct tw_reflector reflector;
-    uint8_t tos; /* of the replies */
+    uint8_t tos;              /* of the replies */
+    _Atomic int64_t heard_ns; /* as tw_mono: made, started, or the last packet that it answered */
     struct twd_timer timer;
     struct twd_letter ended; /* so that the end can be reported without memory */
     bool gone;               /* its end was reported */

@@ -68,6 +68,16 @@ bool bench_read_address(const char *text, struct tw_address *address)
     return true;
 }
 
+struct tw_address bench_address_after(struct tw_address address, unsigned i)
+{
+    for (unsigned at = address.family == 4 ? 4 : 16; at > 0 && i > 0; at--) {
+        i += address.octets[at - 1];
+        address.octets[at - 1] = (uint8_t)i;
+        i >>= 8;
+    }
+    return address;
+}
+
 bool bench_read_mode(const char *text, uint32_t *mode, const char **name)
 {
     static const struct {

@@ -20,6 +20,9 @@ bool bench_read_seconds(const char *text, int64_t *ns);
 /* "192.0.2.1:862", "[2001:db8::1]:862". */
 bool bench_read_address(const char *text, struct tw_address *address);
 
+/* The address that follows by i; the same port. */
+struct tw_address bench_address_after(struct tw_address address, unsigned i);
+
 /* The security bit of a mode by its name, and that name as a constant. */
 bool bench_read_mode(const char *text, uint32_t *mode, const char **name);
 

@@ -21,14 +21,16 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "net"))
 import netlab  # noqa: E402 pylint: disable=wrong-import-position
+import accuracy  # noqa: E402 pylint: disable=wrong-import-position
 from slow_sessions import SlowSessions  # noqa: E402 pylint: disable=wrong-import-position
 
 SOURCE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-PROGRAMS = ("floor", "load", "set_up", "wire")
+PROGRAMS = ("floor", "load", "measure", "set_up", "skewed", "sniff", "wire")
 REFLECTOR, GENERATOR = "192.0.2.2", "192.0.2.1"
 SENDERS = "10.64.0.0/16"  # addresses of sessions, all of them the generator's
 FLOOR_PORT, CONTROL_PORT, TEST_PORT = 9000, 862, 863
 KEYID = "bench"
+STAMPING = 0.1  # seconds until the kernel stamps all packets, after the first one asked for it
 PATIENCE = 60.0  # seconds that a program may take beyond the time it was given
 CONFIG = """max_sessions = 0
 max_sessions_authenticated = 0
@@ -111,6 +113,29 @@ class Program:
         return {**found, "exit": self.process.returncode, "stderr": complaint}
 
 
+class Ends:
+    """Captures at both ends of a path, of all test packets; see accuracy.Truth."""
+
+    def __init__(self, lab, sender, reflector, core=None, offset=0):
+        self.paths = [lab.path(name) for name in ("at-sender", "at-reflector")]
+        self.sniffs = [Program(lab, namespace, core, (program_path("sniff"), "eth0", str(TEST_PORT),
+                                                      path, *options))
+                       for namespace, path, options in zip((sender, reflector), self.paths,
+                                                           (("--at-sender",), ()))]
+        for sniff in self.sniffs:
+            sniff.wait_line("ready")
+        time.sleep(STAMPING)
+        self.offset, self.faults = offset, []
+
+    def take(self):
+        """accuracy.Truth; what must never be is in .faults then."""
+        for sniff in self.sniffs:
+            seen = sniff.result(how=signal.SIGTERM)
+            if seen["exit"] != 0 or seen["dropped"] or seen["bad"] or not seen["packets"]:
+                self.faults.append(f"{' '.join(sniff.command)}: {seen}")
+        return accuracy.Truth(*self.paths, self.offset)
+
+
 class Process:
     """What the kernel says of a reflector, and of the core that it is pinned to (None: to none)."""
 
@@ -148,6 +173,7 @@ class Rig:
         self.lab = netlab.Lab("bench")
         cores = sorted(os.sched_getaffinity(0))
         self.generator_core, self.reflector_core = cores[:2] if len(cores) > 1 else (None, None)
+        self.all_cores = ",".join(map(str, cores))  # of what is not pinned, although we are
         self.wire_core = cores[2] if len(cores) > 2 else self.generator_core
         if self.wire_core is not None:
             os.sched_setaffinity(0, {self.wire_core})  # of this process, which has little to do
@@ -186,7 +212,7 @@ class Rig:
         self.report.keep("floor", program.command, program.result(how=signal.SIGTERM))
 
     @contextlib.contextmanager
-    def server(self, max_packet_rate=0, secured=False):
+    def server(self, max_packet_rate=0, secured=False, pinned=True):
         """twamp-server, ready. It has no limits but this one."""
         config = f"{CONFIG}max_packet_rate = {max_packet_rate}\n" \
                  f"status_socket = {self.lab.path('status')}\n"
@@ -194,9 +220,10 @@ class Rig:
             config += "modes = unauthenticated, mixed, authenticated, encrypted\n" \
                       f"secrets_file = {self.secrets}\n"
         path = self.lab.write("twamp-server.conf", config)
-        pinned = () if self.reflector_core is None else ("taskset", "-c", str(self.reflector_core))
+        core = self.reflector_core if pinned else self.all_cores
+        command = () if core is None else ("taskset", "-c", str(core))
         size = len(self.lab.read("server.log"))
-        process = self.lab.start(self.reflector, *pinned, netlab.SERVER, "-c", path,
+        process = self.lab.start(self.reflector, *command, netlab.SERVER, "-c", path,
                                  log="server.log")
 
         def ready():
@@ -205,7 +232,7 @@ class Rig:
             return "ready control=" in self.lab.read("server.log")[size:]
 
         netlab.wait_for("twamp-server to be ready", ready)
-        yield Process(process, self.reflector_core)
+        yield Process(process, self.reflector_core if pinned else None)
         if self.lab.stop(process) != 0:
             self.report.fault("twamp-server did not end with 0: " +
                               self.lab.read("server.log")[size:][-2000:])
@@ -292,6 +319,36 @@ class Rig:
             self.report.fault(f"{' '.join(program.command)}: {found}")
         return found
 
+    @contextlib.contextmanager
+    def busy_loops(self, count):
+        """So many programs that want a core for themselves, wherever they find one, and keep
+        starting others: one that only counts is no rival, since the scheduler puts who sleeps most
+        of the time before it. None lasts for more than two minutes, whatever becomes of us."""
+        loops = [self.lab.start(self.generator, "taskset", "-c", self.all_cores, "timeout", "120",
+                                "sh", "-c", "while :; do /bin/true; done", log="loops.log")
+                 for _ in range(count)]
+        try:
+            yield
+            if any(loop.poll() is not None for loop in loops):
+                raise RuntimeError("a busy loop ended by itself")
+        finally:
+            for loop in loops:
+                self.lab.stop(loop)
+
+    def measured(self, seconds, *options):
+        """What a `measure` of so many seconds said: its result, the samples and the truth."""
+        ends = Ends(self.lab, self.generator, self.reflector, self.all_cores)
+        program = Program(self.lab, self.generator, self.all_cores, (
+            program_path("measure"), "--samples", self.lab.path("samples"), *options, REFLECTOR))
+        result = program.result(seconds)
+        self.report.keep("measure", program.command, result)
+        if result["exit"] != 0 or result["stderr"] or result["not_noted"]:
+            self.report.fault(f"{' '.join(program.command)}: {result}")
+        truth = ends.take()
+        for fault in ends.faults:
+            self.report.fault(fault)
+        return result, accuracy.read_table(self.lab.path("samples")), truth
+
     def status(self):
         return self.lab.status()
 
@@ -317,6 +374,14 @@ class Report:
         """Something that must never be, whatever the machine."""
         self.faults.append(f"{self.case}: {text}")
         print(f"WRONG {self.case}: {text}", flush=True)
+
+    def unmeasured(self, text):
+        """Something that cannot be measured here: where limits are judged, none of its own is
+        kept."""
+        if self.judged:
+            self.fault(text)
+        else:
+            print(text, flush=True)
 
     def ratios(self, name, unit, pairs, limit=None, at_least=False):
         """A row of pairs: of the base and of the server."""
@@ -405,16 +470,26 @@ def commit():
         return None
 
 
+def make_variables():
+    """Of the build; none where there is no Makefile."""
+    try:
+        return dict(re.findall(r"^(\w+) = (.*)$", read(os.path.join(netlab.BUILD, "Makefile")),
+                               re.M))
+    except FileNotFoundError:
+        return {}
+
+
+def instrumented():
+    """What makes the programs slower than they are, or ""."""
+    return make_variables().get("INSTRUMENTED", "")
+
+
 def machine():
     """What the figures are of: they say nothing of another machine."""
     model = next(filter(None, (re.search(rf"^{key}\s*:\s*(.*)$", read("/proc/cpuinfo"), re.M)
                                for key in ("model name", "cpu model", "Hardware", "machine"))),
                  None)
-    try:
-        make = dict(re.findall(r"^(\w+) = (.*)$", read(os.path.join(netlab.BUILD, "Makefile")),
-                               re.M))
-    except FileNotFoundError:
-        make = {}
+    make = make_variables()
     compiler = make.get("CC", "cc").split()[0]
     try:
         version = netlab.run(compiler, "--version").splitlines()[0]
@@ -430,6 +505,6 @@ def machine():
         "commit": commit(),
         "compiler": version,
         "flags": " ".join(flag for flag in flags.split() if not flag.startswith("-W")),
-        "instrumented": make.get("INSTRUMENTED", ""),
+        "instrumented": instrumented(),
         "busy_percent": round(busy_percent(os.sched_getaffinity(0)), 1),
     }

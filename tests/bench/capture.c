@@ -11,6 +11,7 @@
 #include <linux/net_tstamp.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -89,7 +90,8 @@ static void emit_section(struct program *program, const struct bench_filter *fil
     emit(program, BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PROTOCOL));
     emit_condition(program, BPF_JEQ, section->protocol);
     emit(program, BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE));
-    emit_condition(program, BPF_JEQ, section->reply ? PACKET_OUTGOING : PACKET_HOST);
+    const bool goes_out = section->reply != filter->at_sender;
+    emit_condition(program, BPF_JEQ, goes_out ? PACKET_OUTGOING : PACKET_HOST);
     emit(program, BPF_LD | BPF_B | BPF_ABS, section->next_header);
     emit_condition(program, BPF_JEQ, IPPROTO_UDP);
     if (section->family == 4) {
@@ -178,7 +180,10 @@ int bench_capture_open(struct bench_capture *capture, const char *interface,
                        const struct bench_filter *filter)
 {
     /* Without a protocol nothing comes before it is bound. */
-    *capture = (struct bench_capture){.fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0)};
+    *capture = (struct bench_capture){
+        .fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0),
+        .at_sender = filter->at_sender,
+    };
     if (capture->fd < 0)
         return -errno;
     if (begin(capture, interface, filter) == 0)
@@ -195,6 +200,13 @@ void bench_capture_close(struct bench_capture *capture)
     (void)close(capture->fd);
 }
 
+static struct tw_address address_at(uint8_t family, const uint8_t *octets, const uint8_t *port)
+{
+    struct tw_address address = {.family = family, .port = tw_get16(port)};
+    memcpy(address.octets, octets, family == 4 ? 4 : 16);
+    return address;
+}
+
 /* The filter has seen that it is UDP and in one piece, but not whether all of it is there. */
 static bool find_payload(struct bench_packet *packet)
 {
@@ -203,7 +215,13 @@ static bool find_payload(struct bench_packet *packet)
     const bool ip4 = packet->ip[0] >> 4 == 4;
     const size_t header = ip4 ? 4 * (size_t)(packet->ip[0] & 0x0f) : IP6_HEADER_SIZE;
     packet->payload = header + UDP_HEADER_SIZE;
-    return packet->length >= packet->payload;
+    if (packet->length < packet->payload)
+        return false;
+    const uint8_t *addresses = packet->ip + (ip4 ? 12 : 8);
+    const uint8_t *ports = packet->ip + header;
+    packet->source = address_at(ip4 ? 4 : 6, addresses, ports);
+    packet->destination = address_at(ip4 ? 4 : 6, addresses + (ip4 ? 4 : 16), ports + 2);
+    return true;
 }
 
 void bench_capture_read(struct bench_capture *capture,
@@ -224,7 +242,7 @@ void bench_capture_read(struct bench_capture *capture,
             struct bench_packet packet = {
                 .ip = at + entry->tp_net,
                 .length = entry->tp_snaplen,
-                .reply = link->sll_pkttype == PACKET_OUTGOING,
+                .reply = (link->sll_pkttype == PACKET_OUTGOING) != capture->at_sender,
                 .at = {entry->tp_sec * TW_NS_PER_S + entry->tp_nsec},
             };
             if (find_payload(&packet))

@@ -13,10 +13,11 @@
 #include "lib/address.h"
 #include "lib/time.h"
 
-/* What passes: datagrams that come in to the port and those that go out from it; no fragments, and
- * none behind IPv6 extension headers. */
+/* What passes: datagrams that come in to the port and those that go out from it, or at the sender's
+ * end the other way round; no fragments, and none behind IPv6 extension headers. */
 struct bench_filter {
-    uint16_t port;
+    uint16_t port;          /* the reflector's */
+    bool at_sender;         /* else at the reflector's end */
     uint32_t every;         /* a power of two: only requests whose Sequence Number, and replies
                                whose Sender Sequence Number it divides */
     struct tw_address peer; /* only from and to addresses that begin with as many bits as this one;
@@ -28,7 +29,8 @@ struct bench_packet {
     const uint8_t *ip; /* from the IP header on */
     size_t length;     /* at least of the IP and UDP headers */
     size_t payload;    /* offset of the UDP payload */
-    bool reply;        /* went out */
+    bool reply;
+    struct tw_address source, destination;
     tw_wall at;
 };
 
@@ -36,6 +38,7 @@ struct bench_capture {
     int fd;
     uint8_t *ring;
     unsigned next; /* block */
+    bool at_sender;
 };
 
 /* 0, or -errno and nothing to be closed. Begins at once. */

@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bench/arguments.h"
 #include "bench/load_options.h"
 #include "bench/packets.h"
 #include "bench/process.h"
@@ -69,16 +70,6 @@ static bool find_sender(const struct tw_address *server, struct tw_address *send
     return found;
 }
 
-static struct tw_address address_after(struct tw_address address, unsigned i)
-{
-    for (unsigned at = address.family == 4 ? 4 : 16; at > 0 && i > 0; at--) {
-        i += address.octets[at - 1];
-        address.octets[at - 1] = (uint8_t)i;
-        i >>= 8;
-    }
-    return address;
-}
-
 static bool open_sessions(struct run *run, uint32_t *modes)
 {
     const struct bench_load_options *options = &run->options;
@@ -124,7 +115,7 @@ static bool open_run(struct run *run)
     if (options->kind == BENCH_LOAD_SESSIONS && !open_sessions(run, &modes))
         return false;
     for (unsigned i = 0; options->kind != BENCH_LOAD_SESSIONS && i < options->sessions; i++)
-        run->flows[i] = (struct bench_flow){.local = address_after(options->sender, i),
+        run->flows[i] = (struct bench_flow){.local = bench_address_after(options->sender, i),
                                             .remote = options->server};
     const uint64_t rate = options->rate > 0 ? options->rate : FASTEST;
     const uint64_t seconds =

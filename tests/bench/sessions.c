@@ -30,6 +30,7 @@ enum {
 
 struct connection {
     struct tw_client client;
+    struct tw_channel_ciphers ciphers;
     int fd;            /* -1: none */
     uint64_t first;    /* its first session, counted from that of the plan */
     unsigned wanted;   /* sessions */
@@ -119,7 +120,7 @@ static bool begin(struct bench_sessions *sessions, struct connection *connection
     if (fd < 0)
         return fail(connection, "connect", strerror(-fd));
     connection->fd = fd;
-    tw_client_init(&connection->client, &sessions->config, now);
+    tw_client_init(&connection->client, &sessions->config, &connection->ciphers, now);
     struct epoll_event event = {.events = EPOLLIN, .data = {.ptr = connection}};
     if (epoll_ctl(sessions->epoll, EPOLL_CTL_ADD, fd, &event) != 0)
         return fail(connection, "epoll", strerror(errno));

@@ -21,7 +21,6 @@
 
 #include "bench/arguments.h"
 #include "bench/capture.h"
-#include "lib/bytes.h"
 #include "lib/histogram.h"
 #include "lib/sys/clock.h"
 #include "lib/wire.h"
@@ -115,28 +114,14 @@ static void note_reply(struct findings *findings, const struct request *wanted, 
     }
 }
 
-static struct tw_address address_at(uint8_t family, const uint8_t *octets, const uint8_t *port)
-{
-    struct tw_address address = {.family = family, .port = tw_get16(port)};
-    memcpy(address.octets, octets, family == 4 ? 4 : 16);
-    return address;
-}
-
 static void take(void *context, const struct bench_packet *packet)
 {
-    enum { UDP_HEADER_SIZE = 8 };
     struct findings *findings = context;
-    const uint8_t family = packet->ip[0] >> 4;
     const uint8_t *payload = packet->ip + packet->payload;
     const size_t length = packet->length - packet->payload;
-    const uint8_t *ports = payload - UDP_HEADER_SIZE;
-    const uint8_t *addresses = packet->ip + (family == 4 ? 12 : 8);
-    const struct tw_address source = address_at(family, addresses, ports);
-    const struct tw_address destination =
-        address_at(family, addresses + (family == 4 ? 4 : 16), ports + 2);
     struct request request = {
-        .remote = packet->reply ? destination : source,
-        .local = packet->reply ? source : destination,
+        .remote = packet->reply ? packet->destination : packet->source,
+        .local = packet->reply ? packet->source : packet->destination,
         .waits = true,
         .came = packet->at,
     };

@@ -8,6 +8,7 @@
 
 #include "lib/bytes.h"
 #include "lib/client.h"
+#include "lib/server.h"
 
 const char fuzz_name[] = "client";
 
@@ -22,7 +23,9 @@ struct world {
     bool failed, key_asked, ready;
     unsigned requests, sessions, starts;
 
-    struct tw_channel channel; /* the server's end */
+    struct tw_channel channel;                    /* the server's end */
+    uint8_t in[TW_SERVER_IN], out[TW_SERVER_OUT]; /* this and the next are the channel's */
+    struct tw_channel_ciphers ciphers, client_ciphers;
     struct tw_greeting greeting;
     uint8_t derived[TW_AES_KEY_SIZE];
     struct tw_setup_response response;
@@ -118,7 +121,7 @@ static void say_short(struct world *world, bool stop)
 
 static void say_ack(struct world *world, uint8_t command)
 {
-    static uint8_t message[TW_CHANNEL_IN];
+    static uint8_t message[TW_SERVER_IN];
     uint8_t sids[TW_SIDS_MAX * TW_SID_SIZE] = {0};
     const struct tw_sids_head head = {
         .command = command,
@@ -322,8 +325,15 @@ static void begin(struct world *world)
         .step_ns = 5 * TW_NS_PER_S,
         .keyid = "fuzz",
     };
-    tw_channel_init(&world->channel, 0);
-    tw_client_init(&world->client, &world->config, world->now);
+    const struct tw_channel_memory memory = {
+        .in = world->in,
+        .out = world->out,
+        .in_size = sizeof world->in,
+        .out_size = sizeof world->out,
+        .ciphers = &world->ciphers,
+    };
+    tw_channel_init(&world->channel, &memory, 0);
+    tw_client_init(&world->client, &world->config, &world->client_ciphers, world->now);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

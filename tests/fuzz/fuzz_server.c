@@ -26,6 +26,8 @@ struct world {
 
     /* the client's end */
     struct tw_channel channel;
+    uint8_t in[TW_SERVER_OUT], out[TW_SERVER_IN]; /* this and the next are the channel's */
+    struct tw_channel_ciphers ciphers;
     struct tw_keys keys;
     uint8_t derived[TW_AES_KEY_SIZE];
     uint8_t client_iv[TW_IV_SIZE];
@@ -112,7 +114,7 @@ static void say_short(struct world *world, bool stop)
 
 static void say_sids(struct world *world, uint8_t command)
 {
-    static uint8_t message[TW_CHANNEL_IN];
+    static uint8_t message[TW_SERVER_IN];
     uint8_t sids[TW_SIDS_MAX * TW_SID_SIZE];
     const struct tw_sids_head head = {
         .command = command,
@@ -181,7 +183,7 @@ static void understand_start(struct world *world)
     tw_channel_secure(&world->channel, &world->keys, start.server_iv, world->client_iv);
     tw_mac_init(&world->mac, world->keys.hmac);
     forget(world, TW_SERVER_START_SIZE - TW_AES_BLOCK_SIZE);
-    struct tw_channel_stream *stream = &world->channel.receive;
+    struct tw_channel_stream *stream = &world->ciphers.receive;
     tw_cipher_cbc_decrypt(&stream->cipher, stream->chain, world->said, world->said,
                           TW_AES_BLOCK_SIZE);
     tw_mac_update(&world->mac, world->said, TW_AES_BLOCK_SIZE);
@@ -204,7 +206,7 @@ static void understand(struct world *world)
         world->said_size = 0;
         return;
     }
-    struct tw_channel_stream *stream = &world->channel.receive;
+    struct tw_channel_stream *stream = &world->ciphers.receive;
     tw_cipher_cbc_decrypt(&stream->cipher, stream->chain, world->said + world->clear,
                           world->said + world->clear, world->said_size - world->clear);
     world->clear = world->said_size;
@@ -434,7 +436,14 @@ static void begin(struct world *world)
         .max_timeout_ns = 60 * TW_NS_PER_S,
         .strict_stop = (fuzz_octet(&world->input) & 1) != 0,
     };
-    tw_channel_init(&world->channel, 0);
+    const struct tw_channel_memory memory = {
+        .in = world->in,
+        .out = world->out,
+        .in_size = sizeof world->in,
+        .out_size = sizeof world->out,
+        .ciphers = &world->ciphers,
+    };
+    tw_channel_init(&world->channel, &memory, 0);
     tw_server_init(&world->server, &world->config, &random, world->now);
 }
 

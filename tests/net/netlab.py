@@ -51,6 +51,12 @@ def run(*command, check=True, **more):
     return done.stdout
 
 
+def exit_status(*command, **more):
+    """Its exit status; what it says is dropped."""
+    return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL, check=False, **more).returncode
+
+
 def inside(namespace):
     """The beginning of a command that runs in this namespace. Not `ip netns exec` nor `ip -n`: they
     remount /, which fails in a plain chroot."""
@@ -61,6 +67,13 @@ def setns(path):
     with open(path, "rb") as file:
         if ctypes.CDLL(None, use_errno=True).setns(file.fileno(), CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), f"setns: {path}")
+
+
+def go_first():
+    """Scripted peers and what they stand for answer like a network, not like a busy machine: before
+    other programs. What is started from here does so, too."""
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, -15)
 
 
 def enter(namespace):
@@ -206,14 +219,16 @@ class Lab:
         return json.loads(run(SERVER, f"--status={self.path('status')}"))
 
     def collectd(self, namespace, plugin_config, interval=1, log="collectd.log",
-                 graphite_port=None, prometheus_port=None):
+                 graphite_port=None, prometheus_port=None, more=()):
         """Starts a stock collectd with twamp.so, csv and rrdtool (and, if asked for,
-        write_graphite and write_prometheus), its data below csv/ and rrd/."""
+        write_graphite and write_prometheus), its data below csv/ and rrd/. `more` plugins of
+        collectd's are there to be loaded by the configuration."""
         plugins = self.path("plugins")
         os.makedirs(plugins, exist_ok=True)
         wanted = ["logfile", "csv", "rrdtool"]
         wanted += ["write_graphite"] if graphite_port else []
         wanted += ["write_prometheus"] if prometheus_port else []
+        wanted += more
         stock = glob.glob("/usr/lib*/collectd") + glob.glob("/usr/lib/*/collectd")
         for plugin in wanted:
             # collectd refuses symbolic links.

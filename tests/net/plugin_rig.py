@@ -27,6 +27,7 @@ class Rig:
 
     def __init__(self, name):
         netlab.require("collectd")
+        netlab.go_first()
         self.checks = tap.Checks()
         self.lab = netlab.Lab(name)
         self.namespace = self.lab.namespace("n")

@@ -5,6 +5,7 @@ changes a reply's fields, `tamper` a packet after its HMAC was made, `spoil` wha
 
 import select
 import socket
+import struct
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ import twamp_wire as wire
 from twamp_crypto import NO_KEYS, BadHmac, unchanged
 
 SENDER_HMAC, REPLY_HMAC = 32, 96
+SO_TIMESTAMPNS, TIMESPEC = 35, struct.Struct("@qq")  # the option is not in Python's socket
 
 
 class Answer(server_rig.Reply):
@@ -83,6 +85,7 @@ class Reflector:
     """A scripted Session-Reflector in a thread of its own, silent until start(). What came is in
     .packets, opened, and what could not be opened in .refused, as it was.
 
+    started           answers from the moment on at which its port is open
     stateless         copies the Sender Sequence Number
     drop, drop_reply  sequence numbers that are not received; that are, but not answered
     copies, hold      of each reply; {sequence: seconds} until it leaves
@@ -92,12 +95,14 @@ class Reflector:
     length            of each reply, cut or filled with zeros
     ttl               Sender TTL that is reported instead of the real one
     alter             changes the dict of a reply's fields
+
+    .way_out is the socket that replies leave from.
     """
 
     def __init__(self, host="127.0.0.1", mode=wire.UNAUTHENTICATED, keys=None, request=None, port=0,
-                 stateless=False, drop=(), drop_reply=(), copies=1, hold=None, clock_offset=0.0,
-                 delay=0.0, ptp=False, length=None, ttl=None, error=0x8f84, mbz=0,
-                 alter=unchanged, tamper=unchanged, spoil=unchanged):
+                 started=False, stateless=False, drop=(), drop_reply=(), copies=1, hold=None,
+                 clock_offset=0.0, delay=0.0, ptp=False, length=None, ttl=None, error=0x8f84,
+                 mbz=0, alter=unchanged, tamper=unchanged, spoil=unchanged):
         self.mode, self.keys, self.request = mode, keys or NO_KEYS, request
         self.stateless, self.drop, self.drop_reply = stateless, set(drop), set(drop_reply)
         self.copies, self.hold = copies, hold or {}
@@ -109,14 +114,16 @@ class Reflector:
         self.ask_for_header(":" in host)
         self.socket.bind((host, port))
         self.port = self.socket.getsockname()[1]
+        self.way_out = self.socket
         self.packets, self.refused, self.sent = [], [], 0
-        self.until = 0.0  # monotonic; replies after that are not sent
+        self.until = float("inf") if started else 0.0  # monotonic; replies after that are not sent
         self.closing = False
         self.held = []
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
     def ask_for_header(self, ip6):
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         if ip6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
@@ -148,16 +155,16 @@ class Reflector:
         while not self.closing:
             for due in [item for item in self.held if item[0] <= time.monotonic()]:
                 self.held.remove(due)
-                self.socket.sendto(*due[1:])
+                self.way_out.sendto(*due[1:])
             if select.select([self.socket], [], [], 0.002 if self.held else 0.05)[0]:
                 octets, control, _, origin = self.socket.recvmsg(65536, 1024)
                 self.take(octets, control, origin)
 
-    def stamp(self):
-        return (wire.ptp_now if self.ptp else wire.now)(self.clock_offset)
+    def stamp(self, at=None):
+        return (wire.ptp_now if self.ptp else wire.now)(self.clock_offset, at)
 
     def take(self, octets, control, origin):
-        received = self.stamp()
+        received = self.stamp(arrival_of(control))
         if time.monotonic() > self.until:
             return
         layout = wire.sender_layout(self.mode)
@@ -180,7 +187,7 @@ class Reflector:
                 due = time.monotonic() + self.hold[packet.sequence]
                 self.held.append((due, reply, origin))
             else:
-                self.socket.sendto(reply, origin)
+                self.way_out.sendto(reply, origin)
 
     def reply(self, packet, plain, received):
         fields = {
@@ -196,6 +203,16 @@ class Reflector:
         whole = wire.reply_with_padding(self.mode, header, plain)
         whole = self.keys.protect(self.mode, REPLY_HMAC, whole, self.tamper, self.spoil)
         return whole if self.length is None else whole[:self.length].ljust(self.length, b"\0")
+
+
+def arrival_of(control):
+    """When the kernel received a packet, in nanoseconds since 1970; None: unknown. What this process
+    takes to look at it is none of the path's time."""
+    for level, kind, value in control:
+        if (level, kind) == (socket.SOL_SOCKET, SO_TIMESTAMPNS) and len(value) == TIMESPEC.size:
+            seconds, rest = TIMESPEC.unpack(value)
+            return seconds * 10**9 + rest
+    return None
 
 
 def header_of(control):

@@ -171,16 +171,18 @@ def ntp(seconds):
     return int((seconds + EPOCH) * 2**32) & (2**64 - 1)
 
 
-def now(offset=0.0):
-    """The present as an NTP timestamp, to the nanosecond."""
-    nanoseconds = time.time_ns() + int(offset * 1e9)
-    seconds, rest = divmod(nanoseconds, 10**9)
+def now(offset=0.0, at=None):
+    """The present, or an instant in nanoseconds since 1970, as an NTP timestamp, to the
+    nanosecond."""
+    at = time.time_ns() if at is None else at
+    seconds, rest = divmod(at + int(offset * 1e9), 10**9)
     return ((seconds + EPOCH) % 2**32 << 32) + (rest << 32) // 10**9
 
 
-def ptp_now(offset=0.0, utc_offset=37):
-    """The present as a truncated PTPv2 timestamp."""
-    seconds, rest = divmod(time.time_ns() + int(offset * 1e9), 10**9)
+def ptp_now(offset=0.0, at=None, utc_offset=37):
+    """The same as a truncated PTPv2 timestamp."""
+    at = time.time_ns() if at is None else at
+    seconds, rest = divmod(at + int(offset * 1e9), 10**9)
     return ((seconds + utc_offset) % 2**32 << 32) + rest
 
 

@@ -68,7 +68,7 @@ static void send_due(struct sim *sim)
         assert(result == TW_OK);
         (void)result;
         struct tw_reading now = sim_net_client_now(sim);
-        tw_probe_stamp(&sim->probe, packet, &now);
+        (void)tw_probe_stamp(&sim->probe, packet, &now);
         sim->counts.test_packets++;
         sim->counts.packet_size = n;
         sim_net_udp(sim, &sim->forward, TEST_PACKET, sim->now, packet, n,
@@ -153,10 +153,67 @@ static void client_connected(struct sim *sim, const struct event *event)
     tw_probe_connected(&sim->probe, &local, sim_net_client_now(sim).mono);
 }
 
+static bool is_asleep(const struct sim *sim)
+{
+    return sim->now < sim->asleep_until;
+}
+
+static bool is_for_client(enum event_type type)
+{
+    switch (type) {
+    case SYN_ANSWER:
+    case TO_CLIENT:
+    case FIN_CLIENT:
+    case TEST_REPLY:
+    case REFUSAL:
+    case NAME_ANSWER:
+    case DERIVED:
+        return true;
+    case SYN:
+    case TO_SERVER:
+    case FIN_SERVER:
+    case TEST_PACKET:
+        return false;
+    }
+    return false;
+}
+
+/* What comes to a client that sleeps waits for it, in order. */
+static void put_off(struct sim *sim, const struct event *event)
+{
+    const bool datagram = event->type == TEST_REPLY || event->type == REFUSAL;
+    if (datagram && sim->sleep == SIM_SUSPENDED)
+        return;
+    struct event *later =
+        sim_net_add(sim, sim->asleep_until, event->type, event->connection, event->data, event->n);
+    later->arrived = event->arrived != 0 ? event->arrived : event->at;
+    later->error = event->error;
+    later->ttl = event->ttl;
+    later->tos = event->tos;
+    later->port = event->port;
+}
+
+static void take_reply(struct sim *sim, const struct event *event, const struct tw_arrival *arrival)
+{
+    struct tw_address from = sim->probe.remote;
+    if (event->port != 0)
+        from.port = event->port;
+    struct tw_sample sample;
+    if (tw_probe_expects(&sim->probe, &from))
+        tw_probe_receive(&sim->probe, event->data, event->n, arrival, &sample);
+    else
+        sim->counts.strange_replies++;
+}
+
 static void happen(struct sim *sim, const struct event *event)
 {
+    if (is_asleep(sim) && is_for_client(event->type)) {
+        put_off(sim, event);
+        return;
+    }
     struct tw_reading now = sim_net_client_now(sim);
-    struct tw_arrival arrival = {.at = now.wall,
+    const int64_t arrived = event->arrived != 0 ? event->arrived : sim->now;
+    struct tw_arrival arrival = {.at = sim_net_read(&sim->client_clock, 0, arrived).wall,
                                  .source = TW_SOURCE_KERNEL,
                                  .read = now,
                                  .ttl = event->ttl,
@@ -192,7 +249,7 @@ static void happen(struct sim *sim, const struct event *event)
         sim_host_reflect(sim, event);
         break;
     case TEST_REPLY:
-        tw_probe_receive(&sim->probe, event->data, event->n, &arrival);
+        take_reply(sim, event, &arrival);
         break;
     case REFUSAL:
         tw_probe_refused(&sim->probe, now.mono);
@@ -204,6 +261,38 @@ static void happen(struct sim *sim, const struct event *event)
         answer_client_key(sim, event);
         break;
     }
+    if (!is_asleep(sim))
+        serve_client(sim);
+}
+
+static void expire_client(struct sim *sim)
+{
+    if (is_asleep(sim))
+        return;
+    const struct tw_reading now = sim_net_client_now(sim);
+    if (tw_mono_reached(tw_probe_deadline(&sim->probe), now.mono))
+        tw_probe_expire(&sim->probe, &now);
+    serve_client(sim);
+}
+
+/* When the client does something by itself. */
+static int64_t client_moment(const struct sim *sim)
+{
+    const tw_mono deadline = tw_probe_deadline(&sim->probe);
+    if (tw_mono_is_never(deadline))
+        return INT64_MAX;
+    const int64_t at = deadline.ns - sim_net_client_boot_ns(sim);
+    return at < sim->asleep_until ? sim->asleep_until : at;
+}
+
+/* As the engine notices it: before anything that came meanwhile. */
+static void wake_client(struct sim *sim)
+{
+    if (sim->woken || is_asleep(sim))
+        return;
+    sim->woken = true;
+    tw_probe_slept(&sim->probe, sim->sleep == SIM_STOPPED ? TW_PROBE_STOPPED : TW_PROBE_SUSPENDED,
+                   sim_net_client_now(sim).mono);
     serve_client(sim);
 }
 
@@ -211,9 +300,10 @@ static void happen(struct sim *sim, const struct event *event)
 static int64_t next_moment(const struct sim *sim)
 {
     int64_t at = sim->events == NULL ? INT64_MAX : sim->events->at;
-    tw_mono client = tw_probe_deadline(&sim->probe);
-    if (!tw_mono_is_never(client) && client.ns - CLIENT_BOOT_NS < at)
-        at = client.ns - CLIENT_BOOT_NS;
+    if (client_moment(sim) < at)
+        at = client_moment(sim);
+    if (!sim->woken && sim->asleep_until < at)
+        at = sim->asleep_until;
     tw_mono server = sim_host_deadline(sim);
     if (!tw_mono_is_never(server) && server.ns - SERVER_BOOT_NS < at)
         at = server.ns - SERVER_BOOT_NS;
@@ -231,6 +321,7 @@ void sim_run(struct sim *sim, int64_t until_ns)
         assert(stuck < 100000); /* a machine asks to be called again and again */
         if (at > sim->now)
             sim->now = at;
+        wake_client(sim);
         while (sim->events != NULL && sim->events->at <= sim->now) {
             struct event *event = sim->events;
             sim->events = event->next;
@@ -238,10 +329,7 @@ void sim_run(struct sim *sim, int64_t until_ns)
             free(event);
         }
         sim_host_expire(sim);
-        struct tw_reading now = sim_net_client_now(sim);
-        if (tw_mono_reached(tw_probe_deadline(&sim->probe), now.mono))
-            tw_probe_expire(&sim->probe, &now);
-        serve_client(sim);
+        expire_client(sim);
     }
     sim->now = until_ns;
 }
@@ -273,12 +361,17 @@ struct sim *sim_new(const struct tw_probe_config *config, uint64_t seed)
     sim->server.refwait_ns = 300 * TW_NS_PER_S;
     sim->name_host = sim->server_host = 1;
     sim->sender_port = 40000;
-    uint32_t slots = tw_probe_slots(config);
+    sim->woken = true;
+    struct tw_probe_storage *storage = &sim->storage;
+    storage->slot_count = tw_probe_slots(config);
+    storage->packet_count = tw_probe_packets(config);
+    storage->windows = calloc(tw_probe_windows(config), sizeof *storage->windows);
+    storage->scratch = calloc(storage->packet_count, sizeof *storage->scratch);
     for (unsigned i = 0; i < 2; i++)
-        sim->storage.slots[i] = calloc(slots, sizeof *sim->storage.slots[i]);
-    sim->storage.packets = calloc(slots, sizeof *sim->storage.packets);
-    sim->storage.scratch = calloc(slots, sizeof *sim->storage.scratch);
-    sim->storage.slot_count = slots;
+        storage->slots[i] = calloc(storage->slot_count, sizeof *storage->slots[i]);
+    storage->secrets = calloc(1, sizeof *storage->secrets);
+    for (unsigned i = 0; i < tw_probe_windows(config); i++)
+        storage->packets[i] = calloc(storage->packet_count, sizeof *storage->packets[i]);
     tw_probe_init(&sim->probe, &sim->config, &sim->storage, &sim->random,
                   sim_net_client_now(sim).mono);
     return sim;
@@ -291,9 +384,12 @@ void sim_free(struct sim *sim)
         sim->events = event->next;
         free(event);
     }
-    for (unsigned i = 0; i < 2; i++)
+    for (unsigned i = 0; i < 2; i++) {
         free(sim->storage.slots[i]);
-    free(sim->storage.packets);
+        free(sim->storage.packets[i]);
+    }
+    free(sim->storage.windows);
+    free(sim->storage.secrets);
     free(sim->storage.scratch);
     free(sim->measurements);
     free(sim);
@@ -337,6 +433,26 @@ void sim_kill_server(struct sim *sim)
     memset(sim->sessions, 0, sizeof sim->sessions);
 }
 
+void sim_close_connections(struct sim *sim)
+{
+    for (unsigned i = 0; i < CONNECTIONS; i++)
+        sim_host_drop(sim, &sim->connections[i], true);
+}
+
+void sim_sleep(struct sim *sim, enum sim_sleep kind, int64_t duration_ns)
+{
+    sim->sleep = kind;
+    sim->asleep_until = sim->now + duration_ns;
+    sim->woken = false;
+    if (kind == SIM_SUSPENDED)
+        sim->suspended_ns += duration_ns;
+}
+
+tw_mono sim_client_mono(const struct sim *sim)
+{
+    return sim_net_client_now(sim).mono;
+}
+
 void sim_start_server(struct sim *sim)
 {
     sim->server.process_down = false;
@@ -357,6 +473,11 @@ size_t sim_measurements(const struct sim *sim, const struct tw_measurement **mea
 {
     *measurements = sim->measurements;
     return sim->measured;
+}
+
+void sim_forget_measurements(struct sim *sim)
+{
+    sim->measured = 0;
 }
 
 struct sim_counts sim_counts(const struct sim *sim)

@@ -50,20 +50,28 @@ struct sim_link {
 struct sim_server {
     bool process_down;      /* nobody listens: TCP is refused, UDP falls silent */
     bool tcp_filtered;      /* SYNs and everything else of TCP vanish */
+    bool elsewhere_void;    /* what is sent to addresses but the server's vanishes, also SYNs */
     bool mute;              /* accepts TCP and never writes an octet */
     uint64_t mute_after;    /* ... or only so many octets of each connection; 0 = no limit */
     uint64_t close_after;   /* closes after writing so many octets of each connection; 0 = never */
     uint8_t session_accept; /* answer to requests */
+    unsigned sessions_each; /* accepted on each connection, any more are refused; 0: any number */
     uint8_t start_accept;   /* answer to starts, of each session where there are several */
     uint8_t stop_accept;    /* answer to Stop-N-Sessions */
     const char *secret;     /* of SIM_KEYID, the only one it knows */
     uint64_t flip_octet;    /* of each connection: its bits are turned over on the way; 0 = none */
     bool stateless;         /* copies the sender's number into its replies, as some routers do */
     int64_t turnaround_ns;  /* T3 - T2 */
-    int64_t warm_up_ns;     /* for so long after a start its host refuses test packets (ICMP) */
-    bool ptp_utc;           /* its PTP timestamps count from UTC, as if TAI were the same */
+    int64_t early_ns;    /* so much before T2 is T3 in every second reply, as if of another clock;
+                            0: in none. In clear test packets only */
+    int64_t control_ns;  /* that each piece of the control stream comes later than it could */
+    uint16_t reply_port; /* from which replies leave; 0: from the one that was announced */
+    int64_t warm_up_ns;  /* for so long after a start its host refuses test packets (ICMP) */
+    bool ptp_utc;        /* its PTP timestamps count from UTC, as if TAI were the same */
     struct tw_server_config config;
     int64_t refwait_ns;
+    int64_t idle_close_ns; /* ends every connection that is idle for so long, whether or not a
+                              session is running on it; 0 = never */
 };
 
 /* What the target is configured with; at first the server has the same. */
@@ -96,11 +104,30 @@ void sim_start_server(struct sim *sim);
 void sim_set_name(struct sim *sim, uint8_t host);
 void sim_move_server(struct sim *sim, uint8_t host);
 
+/* Closes all connections at the server, which lives on: their sessions end after their Timeout. */
+void sim_close_connections(struct sim *sim);
+
+/* What keeps the client from running. */
+enum sim_sleep {
+    SIM_STOPPED,   /* its process: clocks go on, and what comes waits in its sockets */
+    SIM_SUSPENDED, /* its machine: the monotonic clock stands still and datagrams are lost; TCP
+                      repeats itself afterwards */
+};
+
+/* The client's monotonic clock. */
+tw_mono sim_client_mono(const struct sim *sim);
+
+/* From now on the client does not run for so long. */
+void sim_sleep(struct sim *sim, enum sim_sleep kind, int64_t duration_ns);
+
 /* Runs until the virtual time `until_ns` from the beginning. */
 void sim_run(struct sim *sim, int64_t until_ns);
 
 /* Results so far, oldest first; valid until the next run. */
 size_t sim_measurements(const struct sim *sim, const struct tw_measurement **measurements);
+
+/* Forgets them, so that a long run needs no memory for them. */
+void sim_forget_measurements(struct sim *sim);
 
 /* For assertions on what happened on the wire. */
 struct sim_counts {
@@ -113,6 +140,7 @@ struct sim_counts {
     uint64_t test_packets;          /* that left the sender */
     uint64_t replies;               /* that left the reflector */
     uint64_t bad_packets;           /* that came to it and were not authentic */
+    uint64_t strange_replies;       /* that came from where the client expects none */
     size_t packet_size, reply_size; /* octets of the newest */
     uint16_t reflect_length;        /* asked for by the newest session (RFC 6038) */
     unsigned live_sessions;         /* at the server now */

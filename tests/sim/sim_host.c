@@ -4,7 +4,10 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
+
+#include "lib/bytes.h"
 
 static const uint16_t TEST_PORT = 863;
 
@@ -56,7 +59,7 @@ static void make_session(struct sim *sim, struct session *session, struct connec
         config.protection = &session->protection;
     }
     tw_reflector_init(&session->machine, &config);
-    sim->counts.sessions++;
+    session->number = ++sim->counts.sessions;
     sim->counts.reflect_length = request->reflect_length;
 }
 
@@ -64,13 +67,20 @@ static void answer_request(struct sim *sim, struct connection *connection,
                            const struct tw_request *request)
 {
     const tw_mono now = sim_net_server_now(sim).mono;
-    const enum tw_accept accept = (enum tw_accept)sim->server.session_accept;
+    const unsigned most = sim->server.sessions_each;
+    const enum tw_accept accept = most != 0 && connection->accepted >= most
+                                      ? TW_ACCEPT_PERMANENT_LIMIT
+                                      : (enum tw_accept)sim->server.session_accept;
     unsigned s = 0;
     while (s < SESSIONS && sim->sessions[s].used)
         s++;
     assert(s < SESSIONS);
-    if (accept == TW_ACCEPT_OK)
+    if (s >= sim->session_places)
+        sim->session_places = s + 1;
+    if (accept == TW_ACCEPT_OK) {
+        connection->accepted++;
         make_session(sim, &sim->sessions[s], connection, request);
+    }
     enum tw_result result = tw_server_answer_session(&connection->machine, accept, TEST_PORT,
                                                      sim->sessions[s].sid, now);
     assert(result == TW_OK);
@@ -199,7 +209,7 @@ static void serve_server_events(struct sim *sim, struct connection *connection)
 /* The server's octets reach the wire, one of them damaged if that is wished for. */
 static void write_out(struct sim *sim, struct connection *connection, const uint8_t *out, size_t n)
 {
-    uint8_t octets[TW_CHANNEL_OUT];
+    uint8_t octets[TW_SERVER_OUT];
     const uint64_t at = sim->server.flip_octet;
     assert(n <= sizeof octets);
     memcpy(octets, out, n);
@@ -253,15 +263,32 @@ void sim_host_accept(struct sim *sim, struct connection *connection)
 {
     if (sim->server.tcp_filtered)
         return;
-    bool listening = !sim->server.process_down && sim->server_host == sim->probe.peer.octets[3];
+    const bool there = sim->server_host == sim->probe.peer.octets[3];
+    if (!there && sim->server.elsewhere_void)
+        return;
+    bool listening = !sim->server.process_down && there;
     struct event *answer = sim_net_tcp(sim, SYN_ANSWER, connection->id, NULL, 0);
     answer->error = listening ? 0 : ECONNREFUSED;
     if (!listening)
         return;
     connection->open = true;
+    connection->talked = sim->now;
     tw_server_init(&connection->machine, &sim->server.config, &sim->random,
                    sim_net_server_now(sim).mono);
     serve_connection(sim, connection);
+}
+
+/* The newest of the sessions with a number below that, NULL if there is none. */
+static struct session *newest_below(struct sim *sim, unsigned number)
+{
+    struct session *found = NULL;
+    for (unsigned s = 0; s < sim->session_places; s++) {
+        struct session *session = &sim->sessions[s];
+        if (session->used && session->number < number &&
+            (found == NULL || session->number > found->number))
+            found = session;
+    }
+    return found;
 }
 
 void sim_host_reflect(struct sim *sim, const struct event *event)
@@ -274,12 +301,10 @@ void sim_host_reflect(struct sim *sim, const struct event *event)
                                  .read = now,
                                  .ttl = event->ttl,
                                  .tos = event->tos};
-    for (unsigned s = 0; s < SESSIONS; s++) {
-        struct session *session = &sim->sessions[s];
+    struct session *session = NULL;
+    while ((session = newest_below(sim, session == NULL ? UINT_MAX : session->number)) != NULL) {
         uint8_t reply[2048];
         size_t n = 0;
-        if (!session->used)
-            continue;
         if (session->machine.state == TW_REFLECTOR_STARTED &&
             sim->now < session->started + sim->server.warm_up_ns) {
             sim_net_udp(sim, &sim->reverse, REFUSAL, sim->now, NULL, 0, 0);
@@ -296,12 +321,21 @@ void sim_host_reflect(struct sim *sim, const struct event *event)
         tw_reflector_stamp(&session->machine, reply, &departure);
         if (sim->server.stateless)
             memcpy(reply, event->data, 4);
+        if (sim->server.early_ns > 0 && sim->counts.replies % 2 != 0)
+            tw_put64(reply + 4, tw_ntp_from_wall((tw_wall){now.wall.ns - sim->server.early_ns}));
         sim->counts.replies++;
         sim->counts.reply_size = n;
         sim_net_udp(sim, &sim->reverse, TEST_REPLY, sim->now + sim->server.turnaround_ns, reply, n,
                     (uint8_t)(session->dscp << 2));
-        return; /* one sender: the first session that takes it */
+        return; /* one sender: the newest session that takes it, as the daemon has it */
     }
+}
+
+/* When a server without patience ends the connection, in true time. */
+static int64_t ends_at(const struct sim *sim, const struct connection *connection)
+{
+    const int64_t limit_ns = sim->server.idle_close_ns;
+    return connection->open && limit_ns > 0 ? connection->talked + limit_ns : INT64_MAX;
 }
 
 void sim_host_expire(struct sim *sim)
@@ -309,12 +343,14 @@ void sim_host_expire(struct sim *sim)
     tw_mono now = sim_net_server_now(sim).mono;
     for (unsigned i = 0; i < CONNECTIONS; i++) {
         struct connection *connection = &sim->connections[i];
+        if (ends_at(sim, connection) <= sim->now)
+            sim_host_drop(sim, connection, true);
         if (!connection->open || !tw_mono_reached(tw_server_deadline(&connection->machine), now))
             continue;
         tw_server_expire(&connection->machine, now);
         serve_connection(sim, connection);
     }
-    for (unsigned s = 0; s < SESSIONS; s++) {
+    for (unsigned s = 0; s < sim->session_places; s++) {
         struct session *session = &sim->sessions[s];
         if (!session->used)
             continue;
@@ -323,7 +359,7 @@ void sim_host_expire(struct sim *sim)
             continue;
         session->used = false;
         unsigned left = 0;
-        for (unsigned other = 0; other < SESSIONS; other++)
+        for (unsigned other = 0; other < sim->session_places; other++)
             left += sim->sessions[other].used && !sim->sessions[other].orphan &&
                     sim->sessions[other].connection == session->connection;
         struct connection *connection = sim_host_find(sim, session->connection);
@@ -340,6 +376,7 @@ void sim_host_input(struct sim *sim, const struct event *event)
     assert(connection->backlog_n + event->n <= sizeof connection->backlog);
     memcpy(connection->backlog + connection->backlog_n, event->data, event->n);
     connection->backlog_n += event->n;
+    connection->talked = sim->now;
     serve_connection(sim, connection);
 }
 
@@ -347,9 +384,13 @@ tw_mono sim_host_deadline(const struct sim *sim)
 {
     tw_mono first = TW_NEVER;
     for (unsigned i = 0; i < CONNECTIONS; i++)
-        if (sim->connections[i].open)
+        if (sim->connections[i].open) {
+            const int64_t ends_ns = ends_at(sim, &sim->connections[i]);
+            if (ends_ns != INT64_MAX)
+                first = tw_mono_earlier(first, (tw_mono){SERVER_BOOT_NS + ends_ns});
             first = tw_mono_earlier(first, tw_server_deadline(&sim->connections[i].machine));
-    for (unsigned s = 0; s < SESSIONS; s++)
+        }
+    for (unsigned s = 0; s < sim->session_places; s++)
         if (sim->sessions[s].used)
             first = tw_mono_earlier(first, tw_reflector_deadline(&sim->sessions[s].machine));
     return first;

@@ -15,9 +15,14 @@ struct tw_reading sim_net_read(const struct sim_clock *clock, int64_t boot_ns, i
     };
 }
 
+int64_t sim_net_client_boot_ns(const struct sim *sim)
+{
+    return CLIENT_BOOT_NS - sim->suspended_ns;
+}
+
 struct tw_reading sim_net_client_now(const struct sim *sim)
 {
-    return sim_net_read(&sim->client_clock, CLIENT_BOOT_NS, sim->now);
+    return sim_net_read(&sim->client_clock, sim_net_client_boot_ns(sim), sim->now);
 }
 
 struct tw_reading sim_net_server_now(const struct sim *sim)
@@ -55,6 +60,8 @@ struct event *sim_net_tcp(struct sim *sim, enum event_type type, unsigned connec
     bool to_server = type == TO_SERVER || type == FIN_SERVER || type == SYN;
     int64_t *last = &sim->tcp_last[to_server];
     int64_t at = sim->now + (to_server ? sim->forward.delay_ns : sim->reverse.delay_ns);
+    if (type == TO_CLIENT)
+        at += sim->server.control_ns;
     if (at < *last)
         at = *last;
     size_t piece = sim->cut == 0 ? n : sim->cut;
@@ -96,6 +103,7 @@ void sim_net_udp(struct sim *sim, struct sim_link *link, enum event_type type, i
         if (link->jitter_ns > 0)
             at += (int64_t)(uniform(sim) * (double)link->jitter_ns);
         struct event *event = sim_net_add(sim, at, type, 0, data, n);
+        event->port = sim->server.reply_port;
         event->ttl = (uint8_t)(255 - link->hops);
         event->tos = tos;
     }

@@ -29,10 +29,12 @@ enum event_type {
 struct event {
     struct event *next;
     int64_t at;
+    int64_t arrived; /* when a sleeping client's machine got it; 0: at `at` */
     enum event_type type;
     unsigned connection;
     int error;
     uint8_t ttl, tos;
+    uint16_t port; /* a reply's */
     size_t n;
     uint8_t data[];
 };
@@ -41,13 +43,16 @@ struct connection {
     unsigned id; /* connections are numbered from 1 in the order of opening */
     bool open;   /* at the server */
     struct tw_server machine;
+    unsigned accepted; /* sessions */
     uint64_t written;
+    int64_t talked;             /* true time of the last octets, of either end */
     uint8_t backlog[PIECE * 4]; /* arrived, not yet read by the machine */
     size_t backlog_n;
 };
 
 struct session {
     bool used;
+    unsigned number;     /* sessions are numbered from 1 in the order of requests */
     unsigned connection; /* its id */
     bool orphan;         /* its connection is gone */
     uint8_t dscp;
@@ -80,12 +85,17 @@ struct sim {
     unsigned connection; /* the probe's, 0 = none */
     struct connection connections[CONNECTIONS];
     struct session sessions[SESSIONS];
+    unsigned session_places; /* of them, used at any time: the others are not looked at */
     struct sim_counts counts;
     struct tw_measurement *measurements;
     size_t measured, measured_room;
     uint16_t sender_port;
     struct derivation derivations[2]; /* the client's, the server's */
     int64_t tcp_last[2];              /* arrival of the last piece: TCP keeps its order */
+    enum sim_sleep sleep;
+    int64_t asleep_until;
+    bool woken;           /* the probe knows of the newest sleep */
+    int64_t suspended_ns; /* for which the client's monotonic clock stood still */
 };
 
 struct tw_reading sim_net_read(const struct sim_clock *clock, int64_t boot_ns, int64_t at);
@@ -104,6 +114,9 @@ struct event *sim_net_tcp(struct sim *sim, enum event_type type, unsigned connec
 /* A datagram, which the link may lose, double and delay. */
 void sim_net_udp(struct sim *sim, struct sim_link *link, enum event_type type, int64_t leaves,
                  const uint8_t *data, size_t n, uint8_t tos);
+
+/* Where the client's monotonic clock would have begun if it had never stood still. */
+int64_t sim_net_client_boot_ns(const struct sim *sim);
 
 /* The key of a secret; the last one is remembered in `last`. */
 const uint8_t *sim_derive(struct derivation *last, const char *secret, const uint8_t *salt,

@@ -16,6 +16,7 @@
 struct rig {
     struct tw_client_config config;
     struct tw_client client;
+    struct tw_channel_ciphers ciphers;
     tw_mono now;
     struct stream out;
     struct tw_client_event events[16];
@@ -28,7 +29,16 @@ static inline void rig_begin(struct rig *rig)
     rig->config.mode = 1;
     rig->config.step_ns = STEP;
     rig->now.ns = 1000;
-    tw_client_init(&rig->client, &rig->config, rig->now);
+    tw_client_init(&rig->client, &rig->config, &rig->ciphers, rig->now);
+}
+
+/* To be called after a rig was copied: what the channel points to is then the copy's. */
+static inline void rig_moved(struct rig *rig)
+{
+    struct tw_channel_memory *memory = &rig->client.channel.memory;
+    memory->in = rig->client.in;
+    memory->out = rig->client.out;
+    memory->ciphers = &rig->ciphers;
 }
 
 static inline void take_output(struct rig *rig)

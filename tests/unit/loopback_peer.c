@@ -204,9 +204,12 @@ static void reflect(struct loopback_peer *peer, struct tw_datagram *in)
                                  &out->length) != TW_REFLECT)
             continue;
         out->remote = in->remote;
+        if (atomic_load(&peer->astray))
+            out->remote.octets[3] = 66;
         out->local = in->local;
         out->interface = 0;
         out->tos = 0;
+        usleep(1000 * atomic_load(&peer->hold_ms));
         const struct tw_reading now = tw_clock_read(&inside->clock);
         tw_reflector_stamp(&connection->reflector, out->data, &now);
         if (tw_udp_send(&inside->udp, inside->out, 1) == 1)
@@ -230,6 +233,7 @@ static void *run(void *argument)
         (void)poll(fds, CONNECTIONS + 3, TICK_MS);
         if ((fds[0].revents & POLLIN) != 0)
             return NULL;
+        inside->clock.test_offset_ns = atomic_load(&peer->clock_offset_ns);
         const int n = tw_udp_receive(&inside->udp, inside->in, &inside->clock);
         for (int i = 0; i < n; i++)
             reflect(peer, tw_udp_batch_at(inside->in, (unsigned)i));
@@ -259,6 +263,12 @@ static int listen_at(const struct tw_address *address)
 
 bool loopback_peer_start(struct loopback_peer *peer, const char *host, uint16_t port)
 {
+    return loopback_peer_start_at(peer, host, port, 0);
+}
+
+bool loopback_peer_start_at(struct loopback_peer *peer, const char *host, uint16_t port,
+                            uint16_t test_port)
+{
     memset(peer, 0, sizeof *peer);
     if (!tw_address_parse(host, &peer->control))
         abort();
@@ -271,7 +281,9 @@ bool loopback_peer_start(struct loopback_peer *peer, const char *host, uint16_t 
         free(inside);
         return false;
     }
-    const struct tw_udp_options options = {.bind = {.family = peer->control.family}};
+    const struct tw_udp_options options = {
+        .bind = {.family = peer->control.family, .port = test_port},
+    };
     inside->stop = eventfd(0, EFD_CLOEXEC);
     inside->in = tw_udp_batch_new();
     inside->out = tw_udp_batch_new();

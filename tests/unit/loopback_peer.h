@@ -24,6 +24,9 @@ struct loopback_peer {
     atomic_uint dscp;           /* of the last test packet */
     atomic_uint_least64_t from; /* IPv4 address << 16 | port of the last test packet's sender */
     atomic_bool new_salts;      /* to be set: each connection gets a salt of its own */
+    atomic_uint hold_ms;        /* to be set: each reply leaves so much later */
+    atomic_bool astray;         /* to be set: replies go to the sender's port at 127.0.0.66 */
+    atomic_int_least64_t clock_offset_ns; /* to be set: its wall clock is ahead by that */
 
     /* private */
     struct loopback_peer_inside *inside;
@@ -33,6 +36,10 @@ struct loopback_peer {
 /* Listens for control on `host`, a literal, at `port` (0: any); test packets are taken at any
  * address of its family. False when the host has no such address. */
 bool loopback_peer_start(struct loopback_peer *peer, const char *host, uint16_t port);
+
+/* The same with the port that test packets are taken at (0: any). */
+bool loopback_peer_start_at(struct loopback_peer *peer, const char *host, uint16_t port,
+                            uint16_t test_port);
 
 /* As if the process was killed: connections are closed without a word. The port can be used
  * again at once. */

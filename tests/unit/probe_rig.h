@@ -13,15 +13,17 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-enum { RIG_SLOTS = 64, RIG_PACKET = 128 };
+enum { RIG_SLOTS = 128, RIG_PACKET = 128 };
 
 struct rig {
     struct tw_probe_config config;
     struct tw_sender_slot slots[2][RIG_SLOTS];
-    struct tw_stats_packet packets[RIG_SLOTS];
+    struct tw_stats_packet packets[2][RIG_SLOTS];
+    struct tw_probe_window windows[2];
     int64_t scratch[RIG_SLOTS];
     struct tw_random random;
     struct tw_probe probe;
+    struct tw_probe_secrets secrets;
     struct tw_reading now;
     struct stream out; /* written on the connections, one after the other */
     uint8_t packet[RIG_PACKET];
@@ -50,11 +52,16 @@ static inline struct tw_probe_config rig_plan(void)
     };
 }
 
+static inline tw_wall rig_wall(tw_mono mono)
+{
+    return (tw_wall){INT64_C(1700000000) * S + mono.ns};
+}
+
 static inline void rig_set_time(struct rig *rig, int64_t mono_ns)
 {
     assert_true(mono_ns >= rig->now.mono.ns);
     rig->now.mono.ns = mono_ns;
-    rig->now.wall.ns = INT64_C(1700000000) * S + mono_ns;
+    rig->now.wall = rig_wall(rig->now.mono);
     rig->now.error = tw_error_encode(1000, true);
 }
 
@@ -68,9 +75,12 @@ static inline void rig_begin_with(struct rig *rig, const struct tw_probe_config 
     tw_random_seed(&rig->random, octets);
     rig_set_time(rig, RIG_BOOT_NS);
     const struct tw_probe_storage storage = {
+        .secrets = &rig->secrets,
         .slots = {rig->slots[0], rig->slots[1]},
         .slot_count = RIG_SLOTS,
-        .packets = rig->packets,
+        .windows = rig->windows,
+        .packets = {rig->packets[0], rig->packets[1]},
+        .packet_count = RIG_SLOTS,
         .scratch = rig->scratch,
     };
     tw_probe_init(&rig->probe, &rig->config, &storage, &rig->random, rig->now.mono);
@@ -80,6 +90,12 @@ static inline void rig_begin(struct rig *rig)
 {
     const struct tw_probe_config config = rig_plan();
     rig_begin_with(rig, &config, 1);
+}
+
+/* This interval's. */
+static inline struct tw_probe_window *rig_window(struct rig *rig)
+{
+    return &rig->windows[rig->probe.window];
 }
 
 static inline void rig_expire(struct rig *rig)
@@ -281,7 +297,7 @@ static inline void send_packet(struct rig *rig)
     size_t n;
     assert_true(tw_probe_send_due(&rig->probe, rig->now.mono));
     assert_int_equal(tw_probe_prepare(&rig->probe, rig->packet, sizeof rig->packet, &n), TW_OK);
-    tw_probe_stamp(&rig->probe, rig->packet, &rig->now);
+    (void)tw_probe_stamp(&rig->probe, rig->packet, &rig->now);
 }
 
 static inline unsigned send_all_due(struct rig *rig)
@@ -328,7 +344,8 @@ static inline void reflect_packet(struct rig *rig)
     uint8_t reply[41];
     make_reply(rig->packet, tw_get32(rig->packet), reply);
     const struct tw_arrival arrival = arrival_now(rig);
-    tw_probe_receive(&rig->probe, reply, sizeof reply, &arrival);
+    struct tw_sample sample;
+    tw_probe_receive(&rig->probe, reply, sizeof reply, &arrival, &sample);
 }
 
 static inline unsigned count_commands(const struct rig *rig, uint8_t command)

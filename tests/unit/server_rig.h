@@ -48,6 +48,15 @@ static inline void rig_begin(struct rig *rig)
     tw_server_init(&rig->server, &rig->config, &rig->random, rig->now);
 }
 
+/* To be called after a rig was copied: what the channel points to is then the copy's. */
+static inline void rig_moved(struct rig *rig)
+{
+    struct tw_channel_memory *memory = &rig->server.channel.memory;
+    memory->in = rig->server.in;
+    memory->out = rig->server.out;
+    memory->ciphers = &rig->server.ciphers;
+}
+
 /* Not yet begun, so that a test can change the configuration. */
 static inline void rig_prepare(struct rig *rig)
 {
@@ -145,7 +154,7 @@ static inline void take_output(struct rig *rig)
 {
     size_t n;
     const uint8_t *out = tw_server_output(&rig->server, &n);
-    assert_true(n <= TW_CHANNEL_OUT);
+    assert_true(n <= TW_SERVER_OUT);
     if (rig->deaf)
         return;
     stream_append(&rig->out, out, n);

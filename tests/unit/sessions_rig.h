@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/sys/clock.h"
 #include "lib/sys/socket.h"
 #include "reflector/sessions.h"
 #include "reflector/value.h"
@@ -27,6 +28,7 @@ struct fixture {
     struct twd_sessions *sessions;
     struct twd_asker asker;
     unsigned ready, started, ended; /* calls */
+    tw_mono heard;                  /* of the connections */
 };
 
 static inline void note_ready(void *owner, struct twd_session *session)
@@ -45,6 +47,11 @@ static inline void note_ended(void *owner, struct twd_session *session)
 {
     (void)session;
     ((struct fixture *)owner)->ended++;
+}
+
+static inline tw_mono when_heard(void *owner)
+{
+    return ((const struct fixture *)owner)->heard;
 }
 
 static inline struct tw_address at(const char *text)
@@ -77,7 +84,7 @@ static inline int make(void **state)
         fail_msg("%s", error->message);
     twd_clients_init(&fixture->clients);
     const struct twd_sessions_calls calls = {
-        .ready = note_ready, .started = note_started, .ended = note_ended};
+        .ready = note_ready, .started = note_started, .ended = note_ended, .heard = when_heard};
     fixture->sessions = twd_sessions_new(fixture->plane, &fixture->clients, &calls);
     twd_sessions_configure(fixture->sessions, config);
     assert_true(twd_plane_start(fixture->plane, twd_sessions_report, fixture->sessions, &error));
@@ -86,9 +93,11 @@ static inline int make(void **state)
         .peer = at("127.0.0.1"),
         .local = at("127.0.0.1"),
         .mode = TW_MODE_UNAUTHENTICATED,
+        .keyid = "",
         .owner = fixture,
     };
     fixture->asker.client = twd_clients_hold(&fixture->clients, &fixture->asker.peer);
+    fixture->heard = tw_clock_mono();
     *state = fixture;
     return 0;
 }

@@ -64,9 +64,11 @@ static inline bool chance(int64_t percent)
 struct path {
     uint32_t sent, first_sequence, first_reflector_sequence;
     bool counts, stateful;
-    int64_t loss_forward, loss_reverse, duplication_forward, duplication_reverse, late, anomaly;
-    int64_t spread_ns; /* of delays: beyond the 1 ms between packets they reorder */
-    int64_t offset_ns; /* of the reflector's clock */
+    int64_t loss_forward, loss_reverse, duplication_forward, duplication_reverse, late;
+    int64_t contradictory;       /* T3 before T2 */
+    int64_t spread_ns;           /* of delays: beyond the 1 ms between packets they reorder */
+    int64_t offset_ns;           /* of the reflector's clock */
+    int64_t step_at_ns, step_ns; /* of the sender's, at a true time */
     int64_t wait_ns;
 };
 
@@ -132,8 +134,22 @@ static inline struct tw_sample reflected(const struct path *path, const struct v
     };
     sample.reflector_sequence =
         path->counts ? path->first_reflector_sequence + number : sample.sequence;
-    sample.t3.ns = sample.t2.ns + (chance(path->anomaly) ? -1 - below(1000) : below(200 * US));
+    sample.t3.ns =
+        sample.t2.ns + (chance(path->contradictory) ? -1 - below(1000) : below(200 * US));
     return sample;
+}
+
+/* Turns true times of the sender into what its clock showed. */
+static inline void step_clock(const struct path *path, struct tw_sample *sample)
+{
+    int64_t ahead = sample->t4.ns >= path->step_at_ns ? path->step_ns : 0;
+    sample->t4.ns += ahead;
+    if (sample->t1.ns >= path->step_at_ns) {
+        sample->clock_offset_ns = path->step_ns;
+        sample->t1.ns += path->step_ns;
+        ahead = 0;
+    }
+    tw_sample_compute(sample, 0, ahead);
 }
 
 /* Fills `replies` in order of arrival, flagged as a Session-Sender would. */
@@ -145,7 +161,6 @@ static inline void run_path(const struct path *path)
         struct tw_sample sample = reflected(path, &visits[i], (uint32_t)i);
         for (int64_t c = copies(path->loss_reverse, path->duplication_reverse); c > 0; c--) {
             sample.t4.ns = visits[i].at + 300 * US + 5 * MS + below(path->spread_ns);
-            tw_sample_compute(&sample, 0, 0);
             replies[reply_count++] = sample;
         }
     }
@@ -157,6 +172,8 @@ static inline void run_path(const struct path *path)
             if (replies[j].sequence == replies[i].sequence)
                 replies[i].flags |= TW_SAMPLE_DUPLICATE;
     }
+    for (size_t i = 0; i < reply_count; i++)
+        step_clock(path, &replies[i]);
 }
 
 static inline struct path random_path(void)
@@ -170,9 +187,14 @@ static inline struct path random_path(void)
     };
     path.stateful = path.counts && chance(70);
     int64_t *rates[] = {&path.loss_forward,        &path.loss_reverse, &path.duplication_forward,
-                        &path.duplication_reverse, &path.late,         &path.anomaly};
+                        &path.duplication_reverse, &path.late,         &path.contradictory};
     for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++)
         *rates[i] = chance(50) ? 0 : below(chance(10) ? 101 : 30);
+    if (chance(40)) {
+        path.step_at_ns = below(path.sent * MS + 20 * MS);
+        path.step_ns =
+            (chance(50) ? 1 : -1) * (MS + 1 + below(chance(50) ? 20 * MS : 9 * 1000 * MS));
+    }
     if (chance(50))
         path.first_sequence = path.first_reflector_sequence = 0u - (uint32_t)below(100);
     return path;

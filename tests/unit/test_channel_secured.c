@@ -15,6 +15,15 @@
 #include "lib/channel.h"
 #include "unit/hex.h"
 
+/* Of one channel at a time. */
+static uint8_t input[TW_REQUEST_SIZE], output[4 * TW_REQUEST_SIZE];
+static struct tw_channel_ciphers ciphers;
+static const struct tw_channel_memory memory = {.in = input,
+                                                .out = output,
+                                                .in_size = sizeof input,
+                                                .out_size = sizeof output,
+                                                .ciphers = &ciphers};
+
 struct vector {
     const char *plain, *cipher;
 };
@@ -122,7 +131,7 @@ static void take_message(struct tw_channel *channel, const struct vector *vector
     const size_t n = octets_from_hex(vector->plain, plain, sizeof plain);
     octets_from_hex(vector->cipher, cipher, sizeof cipher);
     feed(channel, cipher, n, piece);
-    assert_memory_equal(channel->in, plain, n);
+    assert_memory_equal(input, plain, n);
     assert_true(tw_channel_verify(channel));
     tw_channel_next(channel, TW_COMMAND_HEAD_SIZE);
 }
@@ -131,7 +140,7 @@ static void commands_leave_as_in_the_known_answers(void **state)
 {
     (void)state;
     struct tw_channel channel;
-    tw_channel_init(&channel, TW_COMMAND_HEAD_SIZE);
+    tw_channel_init(&channel, &memory, TW_COMMAND_HEAD_SIZE);
     secure(&channel, CLIENT);
     for (size_t i = 0; i < COMMANDS; i++) {
         put_message(&channel, commands[i].plain);
@@ -144,7 +153,7 @@ static void commands_of_any_cut_are_understood(void **state)
     (void)state;
     for (size_t piece = 1; piece <= LONGEST; piece++) {
         struct tw_channel channel;
-        tw_channel_init(&channel, TW_COMMAND_HEAD_SIZE);
+        tw_channel_init(&channel, &memory, TW_COMMAND_HEAD_SIZE);
         secure(&channel, SERVER);
         for (size_t i = 0; i < COMMANDS; i++)
             take_message(&channel, &commands[i], piece);
@@ -165,7 +174,7 @@ static void answers_leave_as_in_the_known_answers(void **state)
 {
     (void)state;
     struct tw_channel channel;
-    tw_channel_init(&channel, TW_COMMAND_HEAD_SIZE);
+    tw_channel_init(&channel, &memory, TW_COMMAND_HEAD_SIZE);
     queue_server_start(&channel);
     size_t n;
     const uint8_t *out = tw_channel_output(&channel, &n);
@@ -189,7 +198,7 @@ static void client_with_server_start(struct tw_channel *channel, const uint8_t b
     uint8_t start[TW_SERVER_START_SIZE] = {0};
     count_from(start + 16, 16, 0x60);
     memcpy(start + 32, block, 16);
-    tw_channel_init(channel, TW_SERVER_START_SIZE);
+    tw_channel_init(channel, &memory, TW_SERVER_START_SIZE);
     feed(channel, start, sizeof start, sizeof start);
     secure(channel, CLIENT);
     tw_channel_open_server_start(channel);
@@ -205,7 +214,7 @@ static void answers_of_any_cut_are_understood(void **state)
     for (size_t piece = 1; piece <= TW_ACCEPT_SESSION_SIZE; piece++) {
         struct tw_channel channel;
         client_with_server_start(&channel, cipher);
-        assert_memory_equal(channel.in + 32, plain, sizeof plain);
+        assert_memory_equal(input + 32, plain, sizeof plain);
         tw_channel_next(&channel, TW_COMMAND_HEAD_SIZE);
         for (size_t i = 0; i < ANSWERS; i++)
             take_message(&channel, &answers[i], piece);
@@ -259,7 +268,7 @@ static void every_altered_bit_of_a_command_is_seen(void **state)
     for (unsigned bit = 0; bit < 8 * TW_REQUEST_SIZE; bit++) {
         struct tw_channel channel;
         uint8_t request[TW_REQUEST_SIZE];
-        tw_channel_init(&channel, TW_COMMAND_HEAD_SIZE);
+        tw_channel_init(&channel, &memory, TW_COMMAND_HEAD_SIZE);
         secure(&channel, SERVER);
         octets_from_hex(commands[0].cipher, request, sizeof request);
         request[bit / 8] ^= (uint8_t)(1u << bit % 8);
@@ -274,12 +283,12 @@ static void command_left_out_or_sent_again_is_seen(void **state)
     uint8_t start[TW_START_SESSIONS_SIZE];
     struct tw_channel channel;
     octets_from_hex(commands[1].cipher, start, sizeof start);
-    tw_channel_init(&channel, TW_COMMAND_HEAD_SIZE);
+    tw_channel_init(&channel, &memory, TW_COMMAND_HEAD_SIZE);
     secure(&channel, SERVER);
     feed(&channel, start, sizeof start, sizeof start);
     assert_false(tw_channel_verify(&channel));
 
-    tw_channel_init(&channel, TW_COMMAND_HEAD_SIZE);
+    tw_channel_init(&channel, &memory, TW_COMMAND_HEAD_SIZE);
     secure(&channel, SERVER);
     take_message(&channel, &commands[0], LONGEST);
     take_message(&channel, &commands[1], LONGEST);
@@ -294,10 +303,10 @@ static void clear_stream_leaves_hmac_fields_alone(void **state)
     struct tw_channel channel;
     uint8_t start[TW_START_SESSIONS_SIZE];
     octets_from_hex(commands[1].plain, start, sizeof start);
-    tw_channel_init(&channel, TW_COMMAND_HEAD_SIZE);
+    tw_channel_init(&channel, &memory, TW_COMMAND_HEAD_SIZE);
     feed(&channel, start, sizeof start, 1);
     assert_true(tw_channel_verify(&channel));
-    assert_memory_equal(channel.in, start, sizeof start);
+    assert_memory_equal(input, start, sizeof start);
     put_message(&channel, commands[1].plain);
     assert_output(&channel, "0200000000000000000000000000000000000000000000000000000000000000");
 }
@@ -305,12 +314,22 @@ static void clear_stream_leaves_hmac_fields_alone(void **state)
 static void wiped_channel_holds_nothing(void **state)
 {
     (void)state;
-    static const struct tw_channel zero;
+    static const uint8_t zero[sizeof ciphers > sizeof output ? sizeof ciphers : sizeof output];
     struct tw_channel channel;
-    tw_channel_init(&channel, TW_COMMAND_HEAD_SIZE);
+    tw_channel_init(&channel, &memory, TW_COMMAND_HEAD_SIZE);
     secure(&channel, SERVER);
+    take_message(&channel, &commands[0], LONGEST);
+    put_message(&channel, answers[0].plain);
     tw_channel_wipe(&channel);
-    assert_memory_equal(&channel, &zero, sizeof zero);
+    assert_memory_equal(input, zero, sizeof input);
+    assert_memory_equal(output, zero, sizeof output);
+    assert_memory_equal(&ciphers, zero, sizeof ciphers);
+    assert_false(channel.secured);
+    size_t n;
+    tw_channel_output(&channel, &n);
+    assert_int_equal(n, 0);
+    tw_channel_input(&channel, &n);
+    assert_int_equal(n, 0);
 }
 
 int main(void)

@@ -129,6 +129,7 @@ static void every_changed_bit_of_accept_session_is_noticed(void **state)
     add_secured(&asked, &in, &clear);
     for (size_t bit = 0; bit < in.n * 8; bit++) {
         struct secured_rig it = asked;
+        rig_moved(&it.rig);
         in.octets[bit / 8] ^= (uint8_t)(1 << bit % 8);
         deliver(&it.rig, in.octets, in.n, SIZE_MAX);
         assert_not_authentic(&it.rig, TW_CLIENT_STEP_REQUEST);
@@ -155,6 +156,7 @@ static void every_changed_bit_of_start_ack_is_noticed(void **state)
         add_secured(&asked, &in, &clear);
         for (size_t bit = 0; bit < in.n * 8; bit++) {
             struct secured_rig it = asked;
+            rig_moved(&it.rig);
             in.octets[bit / 8] ^= (uint8_t)(1 << bit % 8);
             deliver(&it.rig, in.octets, in.n, SIZE_MAX);
             assert_not_authentic(&it.rig, TW_CLIENT_STEP_START);
@@ -177,6 +179,7 @@ static void every_changed_bit_of_server_start_is_noticed(void **state)
     add_secured_server_start(&sent, &start);
     for (size_t bit = 16 * 8; bit < 48 * 8; bit++) {
         struct secured_rig it = sent;
+        rig_moved(&it.rig);
         struct stream in = start;
         in.octets[bit / 8] ^= (uint8_t)(1 << bit % 8);
         deliver_all(&it.rig, &in);
@@ -206,12 +209,14 @@ static void messages_cannot_be_swapped_repeated_or_left_out(void **state)
     add_secured(&it, &second, &clear);
 
     struct secured_rig skipped = it;
+    rig_moved(&skipped.rig);
     deliver(&skipped.rig, second.octets, second.n, SIZE_MAX);
     assert_not_authentic(&skipped.rig, TW_CLIENT_STEP_REQUEST);
 
     deliver_all(&it.rig, &first);
     ask_session(&it.rig);
     struct secured_rig repeated = it;
+    rig_moved(&repeated.rig);
     forget(&repeated.rig);
     deliver(&repeated.rig, first.octets, first.n, SIZE_MAX);
     assert_not_authentic(&repeated.rig, TW_CLIENT_STEP_REQUEST);
@@ -300,6 +305,7 @@ static void stop_that_is_not_authentic_is_not_skipped(void **state)
             ask_session(&idle.rig);
         for (size_t bit = 0; bit < (size_t)32 * 8; bit++) {
             struct secured_rig it = idle;
+            rig_moved(&it.rig);
             in.octets[bit / 8] ^= (uint8_t)(1 << bit % 8);
             deliver(&it.rig, in.octets, in.n, SIZE_MAX);
             assert_not_authentic(&it.rig, asked ? TW_CLIENT_STEP_REQUEST : TW_CLIENT_STEP_IDLE);

@@ -418,6 +418,22 @@ static void sessions_are_limited(void **state)
     accept_one(&rig, 99);
 }
 
+/* Longer than an answer can be: it is not waited for. */
+static void acknowledgment_of_more_sessions_than_there_can_be_is_fatal(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct stream in = {.n = 0};
+    uint8_t sids[(TW_CLIENT_SESSIONS_MAX + 1) * 16] = {0};
+    rig_individual(&rig);
+    accept_many(&rig, TW_CLIENT_SESSIONS_MAX);
+    ask_start(&rig);
+    forget(&rig);
+    add_sids_ack(&in, START_N_ACK, 0, sids, TW_CLIENT_SESSIONS_MAX + 1);
+    deliver(&rig, in.octets, TW_COMMAND_HEAD_SIZE, SIZE_MAX);
+    assert_failed(&rig, TW_CLIENT_UNEXPECTED, TW_CLIENT_STEP_START, 0);
+}
+
 static void waits_for_acknowledgments_have_their_limit(void **state)
 {
     (void)state;
@@ -470,6 +486,7 @@ static void acknowledgments_are_verified_on_a_secured_stream(void **state)
     say_secured(&it, &clear);
     assert_int_equal(it.rig.event_count, 0);
     struct secured_rig unknown = it;
+    rig_moved(&unknown.rig);
     clear.n = 0;
     add_sids_ack(&clear, START_N_ACK, 0, sids, 1);
     say_secured(&it, &clear);
@@ -499,6 +516,7 @@ int main(void)
         cmocka_unit_test(stop_sessions_of_the_server_is_skipped_everywhere),
         cmocka_unit_test(sid_given_twice_is_fatal_where_sids_matter),
         cmocka_unit_test(sessions_are_limited),
+        cmocka_unit_test(acknowledgment_of_more_sessions_than_there_can_be_is_fatal),
         cmocka_unit_test(waits_for_acknowledgments_have_their_limit),
         cmocka_unit_test(acknowledgments_are_verified_on_a_secured_stream),
     };

@@ -79,10 +79,12 @@ static void part_of_an_answer_is_none(void **state)
         add_answer(&in, step);
         for (size_t n = 0; n < in.n; n++) {
             struct rig ended = rig;
+            rig_moved(&ended);
             assert_int_equal(deliver(&ended, in.octets, n, SIZE_MAX), n);
             assert_int_equal(ended.event_count, 0);
             assert_int_equal(ended.client.step, step);
             struct rig late = ended;
+            rig_moved(&late);
             tw_client_end(&ended.client);
             assert_failed(&ended, TW_CLIENT_ENDED, step, 0);
             tw_client_expire(&late.client, (tw_mono){late.now.ns + STEP});

@@ -125,6 +125,22 @@ static void test_offset_moves_only_the_wall_clock(void **state)
     assert_true(departure.wall.ns <= now_ns(CLOCK_REALTIME) + offset);
 }
 
+static void suspend_is_told_once(void **state)
+{
+    (void)state;
+    struct tw_clock clock;
+    tw_clock_init(&clock, 0);
+    assert_false(tw_clock_was_suspended(&clock));
+    clock.test_suspended_ns = 50 * TW_NS_PER_MS;
+    assert_false(tw_clock_was_suspended(&clock));
+    clock.test_suspended_ns = 200 * TW_NS_PER_MS;
+    assert_true(tw_clock_was_suspended(&clock));
+    assert_false(tw_clock_was_suspended(&clock));
+    clock.test_suspended_ns += INT64_C(7200) * TW_NS_PER_S;
+    assert_true(tw_clock_was_suspended(&clock));
+    assert_false(tw_clock_was_suspended(&clock));
+}
+
 static void departure_moves_both_clocks_along(void **state)
 {
     (void)state;
@@ -208,6 +224,7 @@ int main(void)
         cmocka_unit_test(error_claimed_is_never_below_the_floor),
         cmocka_unit_test(quality_is_looked_at_again_when_its_time_has_come),
         cmocka_unit_test(test_offset_moves_only_the_wall_clock),
+        cmocka_unit_test(suspend_is_told_once),
         cmocka_unit_test(departure_moves_both_clocks_along),
         cmocka_unit_test(departure_after_a_clock_step_shows_the_step),
         cmocka_unit_test(clock_that_may_not_be_asked_counts_as_not_synchronised),

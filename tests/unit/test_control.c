@@ -32,7 +32,7 @@ static void connection_begin(struct connection *c)
     c->server_config = (struct tw_server_config){
         .modes = 1, .servwait_ns = TW_NS_PER_S, .stall_ns = TW_NS_PER_S, .strict_stop = true};
     tw_random_seed(&c->random, seed);
-    tw_client_init(&c->client, &c->client_config, c->now);
+    tw_client_init(&c->client, &c->client_config, NULL, c->now);
     tw_server_init(&c->server, &c->server_config, &c->random, c->now);
 }
 

@@ -29,6 +29,7 @@
 
 #include "lib/sys/clock.h"
 #include "lib/sys/engine.h"
+#include "lib/sys/engine_loop.h"
 #include "lib/sys/socket.h"
 #include "lib/sys/udp.h"
 
@@ -36,16 +37,19 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof(a)[0])
 #define MS            TW_NS_PER_MS
+#define STEP_NS       (INT64_C(3600) * TW_NS_PER_S)
 
 enum { TARGETS = 12, PATIENCE_S = 60, COUNT = 5 };
 
 /* What the targets told, as seen by the test's thread. */
 struct news {
     struct tw_measurement last;
+    tw_mono first;  /* when the first one's interval began */
     unsigned count; /* measurements */
     unsigned good;  /* of them: everything sent and answered, quickly */
     unsigned states[TW_MEASUREMENT_NAME + 1];
-    bool broken; /* something was seen that must never be */
+    unsigned stepped; /* of them: everything answered, though a clock step spoilt a delay */
+    bool broken;      /* something was seen that must never be */
 };
 
 struct fixture {
@@ -60,8 +64,15 @@ struct fixture {
 
 static sem_t let_go;
 static atomic_uint hanging;
-static atomic_bool refuse;           /* some of what the engine's thread sends */
-static atomic_bool refusals;         /* ICMP errors of others fail what it sends */
+static atomic_uint moves;        /* of a name to another address, at each look-up */
+static atomic_bool refuse;       /* some of what the engine's thread sends */
+static atomic_bool refusals;     /* ICMP errors of others fail what it sends */
+static atomic_bool unreachables; /* the same with errors that the kernel may say by itself */
+static atomic_int forbidden;     /* errno of all that it sends */
+static atomic_uint forbidden_calls;
+static struct tw_clock *stepped;     /* by hours to and fro, behind packets that it sent */
+static struct tw_clock *suspended;   /* for an hour, behind a packet that it sent; once */
+static atomic_uint stop_ms;          /* so long the engine's thread is stopped; once */
 static _Thread_local bool is_engine; /* this is the engine's thread */
 static atomic_uint derivations;
 static atomic_bool derive_on_engine; /* a key was derived on the engine's thread */
@@ -87,6 +98,8 @@ int __wrap_getaddrinfo(const char *host, const char *service, const struct addri
             ;
         return EAI_AGAIN;
     }
+    if (strcmp(host, "moves") == 0)
+        host = atomic_fetch_add(&moves, 1) % 2 == 0 ? "127.0.0.2" : "127.0.0.1";
     if (strcmp(host, "here") == 0)
         host = "127.0.0.1";
     return __real_getaddrinfo(host, service, hints, list);
@@ -110,10 +123,29 @@ void __wrap_tw_derive_key(const uint8_t *passphrase, size_t n, const uint8_t sal
     __real_tw_derive_key(passphrase, n, salt, count, key);
 }
 
+/* A real error for a packet of nobody's, to a port where nobody is. */
+static void provoke_icmp(int fd)
+{
+    const struct tw_address nobody = {.family = 4, .octets = {127, 0, 0, 1}, .port = 1};
+    struct sockaddr_storage name;
+    const socklen_t length = tw_sockaddr_from_address(&nobody, &name);
+    (void)sendto(fd, "x", 1, MSG_DONTWAIT, (const struct sockaddr *)&name, length);
+}
+
 int __wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags)
 {
     static const int errors[] = {ENETUNREACH, EAGAIN};
     static unsigned calls;
+    if (is_engine && atomic_load(&forbidden) != 0) {
+        atomic_fetch_add(&forbidden_calls, 1);
+        errno = atomic_load(&forbidden);
+        return -1;
+    }
+    if (is_engine && atomic_load(&unreachables) && calls++ % 5 != 4) {
+        provoke_icmp(fd);
+        errno = EHOSTUNREACH;
+        return -1;
+    }
     if (is_engine && atomic_load(&refusals) && calls++ % 5 != 4) {
         errno = ECONNREFUSED;
         return -1;
@@ -122,7 +154,16 @@ int __wrap_sendmmsg(int fd, struct mmsghdr *messages, unsigned n, int flags)
         errno = errors[calls % 2];
         return -1;
     }
-    return __real_sendmmsg(fd, messages, n, flags);
+    const int sent = __real_sendmmsg(fd, messages, n, flags);
+    if (is_engine && stepped != NULL && calls++ % 7 == 0)
+        stepped->test_offset_ns += calls % 2 == 0 ? STEP_NS : -STEP_NS / 3;
+    if (is_engine && suspended != NULL && calls++ % 32 == 12) {
+        suspended->test_suspended_ns += STEP_NS;
+        suspended = NULL;
+    }
+    if (is_engine)
+        usleep(1000 * atomic_exchange(&stop_ms, 0));
+    return sent;
 }
 
 static bool is_good(const struct tw_measurement *m)
@@ -132,7 +173,15 @@ static bool is_good(const struct tw_measurement *m)
            m->summary.rtt.mean > 0 && m->summary.rtt.max < 50.0 * 1e6;
 }
 
-/* What holds however slow the machine is. */
+/* Likewise, but that the clock was stepped while some of it was under way. */
+static bool is_stepped(const struct tw_measurement *m)
+{
+    const struct tw_summary *s = &m->summary;
+    return m->state == TW_MEASUREMENT_OK && s->received == COUNT && s->clock_anomalies > 0 &&
+           s->rtt.n + s->clock_anomalies == COUNT && (s->rtt.n == 0 || s->rtt.max < 50.0 * 1e6);
+}
+
+/* What holds however slow the machine is, and however wrong its clock. */
 static bool is_consistent(const struct tw_measurement *m,
                           const struct tw_measurement_counters *before)
 {
@@ -141,7 +190,8 @@ static bool is_consistent(const struct tw_measurement *m,
     return s->sent <= COUNT && s->sent == s->received + s->lost && s->duplicates == 0 &&
            c->sent == before->sent + s->sent && c->received == before->received + s->received &&
            c->lost == before->lost + s->lost &&
-           (m->state == TW_MEASUREMENT_OK || s->received == 0) && (m->session || s->sent == 0);
+           (m->state == TW_MEASUREMENT_OK || s->received == 0) && (m->session || s->sent == 0) &&
+           !(s->rtt.min < 0) && !(s->rtt.max > PATIENCE_S * 1e9);
 }
 
 static void on_measurement(void *user, void *target_user, const struct tw_measurement *m)
@@ -152,10 +202,13 @@ static void on_measurement(void *user, void *target_user, const struct tw_measur
     if (!is_consistent(m, &news->last.counters))
         news->broken = true;
     news->last = *m;
-    news->count++;
+    if (news->count++ == 0)
+        news->first = m->begun;
     news->states[m->state]++;
     if (is_good(m))
         news->good++;
+    if (is_stepped(m))
+        news->stepped++;
     pthread_cond_broadcast(&f->changed);
     pthread_mutex_unlock(&f->lock);
 }
@@ -270,9 +323,8 @@ static void stop(struct fixture *f)
     assert_true(tw_clock_mono().ns - begun.ns < TW_NS_PER_S);
 }
 
-static void finish(struct fixture *f)
+static void discard(struct fixture *f)
 {
-    stop(f);
     for (unsigned i = 0; i < TARGETS; i++)
         assert_false(f->news[i].broken);
     loopback_peer_stop(&f->peer);
@@ -280,6 +332,12 @@ static void finish(struct fixture *f)
     pthread_mutex_destroy(&f->lock);
     pthread_cond_destroy(&f->changed);
     free(f);
+}
+
+static void finish(struct fixture *f)
+{
+    stop(f);
+    discard(f);
 }
 
 static void measure(const char *host)
@@ -301,7 +359,7 @@ static void measure(const char *host)
     assert_int_equal(m.mode, TW_MODE_UNAUTHENTICATED);
     assert_true(m.counters.sent >= 4 * COUNT);
     assert_int_equal(atomic_load(&f->peer.dscp), 46);
-    assert_int_equal(m.summary.transmit_source, TW_SOURCE_USER);
+    assert_int_equal(m.summary.transmit_source, TW_SOURCE_KERNEL);
     assert_int_equal(m.summary.hops_forward, 0);
     assert_int_equal(m.summary.hops_reverse, 0);
     assert_int_equal(tw_engine_counters(f->engine).kernel_drops, 0);
@@ -313,6 +371,21 @@ static void target_is_measured_interval_after_interval(void **state)
 {
     (void)state;
     measure("127.0.0.1");
+}
+
+static void continuous_session_is_kept_from_interval_to_interval(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    struct tw_engine_target target = target_for(f, 0, "127.0.0.1");
+    target.probe.continuous = true;
+    target.probe.packet_interval_ns = target.probe.interval_ns / COUNT;
+    assert_int_equal(tw_engine_add(f->engine, &target), 0);
+    run(f);
+    wait_for(f, &f->news[0].good, 6);
+    assert_true(atomic_load(&f->peer.sessions) < 4); /* one, if nothing ever stalls */
+    finish(f);
 }
 
 /* With the right secret, which must outlive the call of tw_engine_add. */
@@ -504,6 +577,68 @@ static void replies_are_stamped_by_the_kernel(void **state)
     finish(f);
 }
 
+/* Steps while packets are under way cost their delays, and nothing else: see is_consistent. */
+static void stepped_clock_costs_neither_packets_nor_intervals(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    stepped = &f->engine->clock;
+    for (unsigned i = 0; i < TARGETS; i++)
+        add(f, i, "127.0.0.1");
+    run(f);
+    for (unsigned i = 0; i < TARGETS; i++) {
+        wait_for(f, &f->news[i].states[TW_MEASUREMENT_OK], 6);
+        wait_for(f, &f->news[i].stepped, 1);
+    }
+    finish(f);
+    stepped = NULL;
+}
+
+/* A packet had just left whose reply may have come during the suspend. */
+static void interval_of_a_suspended_host_is_left_out(void **state)
+{
+    (void)state;
+    for (unsigned continuous = 0; continuous < 2; continuous++) {
+        struct fixture *f = begin(false);
+        assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+        suspended = &f->engine->clock;
+        struct tw_engine_target target = target_for(f, 0, "127.0.0.1");
+        target.probe.continuous = continuous != 0;
+        if (target.probe.continuous)
+            target.probe.packet_interval_ns = target.probe.interval_ns / COUNT;
+        assert_int_equal(tw_engine_add(f->engine, &target), 0);
+        run(f);
+        wait_for(f, &f->news[0].good, 6);
+        wait_for_more(f, &f->news[0].good, 2);
+        stop(f);
+        assert_null(suspended);
+        assert_int_equal(f->engine->clock.test_suspended_ns, STEP_NS);
+        const int64_t told_ns = f->news[0].last.begun.ns - f->news[0].first.ns;
+        assert_true(told_ns / (400 * MS) + 1 > f->news[0].count); /* one was left out */
+        discard(f);
+    }
+}
+
+static void stopped_engine_says_so_to_all_targets(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    for (unsigned i = 0; i < TARGETS; i++)
+        add(f, i, "127.0.0.1");
+    run(f);
+    wait_for(f, &f->news[0].good, 2);
+    const tw_mono before = tw_clock_mono();
+    atomic_store(&stop_ms, 700); /* longer than any interval */
+    wait_for_more(f, &f->news[0].good, 3);
+    stop(f);
+    assert_int_equal(atomic_load(&stop_ms), 0);
+    for (unsigned i = 0; i < TARGETS; i++)
+        assert_true(f->engine->targets[i]->probe.awake.ns >= before.ns + 700 * MS);
+    discard(f);
+}
+
 static void target_may_be_a_name(void **state)
 {
     (void)state;
@@ -515,6 +650,29 @@ static void target_may_be_a_name(void **state)
     run(f);
     wait_for(f, &f->news[0].good, 1);
     finish(f);
+}
+
+/* A continuous session has packets under way when it gives way to the next one: from the old host
+ * too replies are looked for. */
+static void replies_under_way_when_the_name_moves_are_known(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "0.0.0.0", 0));
+    struct tw_engine_target target = target_for(f, 0, "moves");
+    target.probe.continuous = true;
+    target.probe.packet_interval_ns = target.probe.interval_ns / COUNT;
+    target.probe.resolve_ns = 100 * MS;
+    assert_int_equal(tw_engine_add(f->engine, &target), 0);
+    atomic_store(&f->peer.hold_ms, 60);
+    atomic_store(&moves, 0);
+    run(f);
+    wait_for(f, &f->news[0].states[TW_MEASUREMENT_OK], 2);
+    const unsigned sessions = atomic_load(&f->peer.sessions);
+    wait_for_peer(&f->peer.sessions, sessions + 8);
+    stop(f);
+    assert_int_equal(tw_engine_counters(f->engine).unknown, 0);
+    discard(f);
 }
 
 static void killed_server_is_unreachable_until_it_is_back(void **state)
@@ -703,6 +861,26 @@ static void datagrams_from_strangers_are_counted_and_ignored(void **state)
     finish(f);
 }
 
+/* All is right with them but the address that they were sent to: what has been bound to any address
+ * hears of all. */
+static void replies_to_another_address_of_ours_are_no_replies(void **state)
+{
+    (void)state;
+    struct fixture *f = begin(false);
+    assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+    add(f, 0, "127.0.0.1");
+    run(f);
+    wait_for(f, &f->news[0].good, 1);
+    assert_int_equal(tw_engine_counters(f->engine).unknown, 0);
+    atomic_store(&f->peer.astray, true);
+    wait_for_more(f, &f->news[0].states[TW_MEASUREMENT_SILENT], 1);
+    assert_int_equal(last(f, 0).summary.received, 0);
+    assert_true(tw_engine_counters(f->engine).unknown >= COUNT);
+    atomic_store(&f->peer.astray, false);
+    wait_for_more(f, &f->news[0].good, 1);
+    finish(f);
+}
+
 /* A packet that the kernel does not take was never sent: it is not lost, and others still go. */
 static void packets_that_the_kernel_does_not_take_are_not_counted_as_sent(void **state)
 {
@@ -732,6 +910,32 @@ static void packets_that_the_kernel_does_not_take_are_not_counted_as_sent(void *
     free(f);
 }
 
+/* What this host itself does not let out costs hardly more than if it did. */
+static void packets_that_this_host_forbids_are_not_tried_again_and_again(void **state)
+{
+    (void)state;
+    static const struct {
+        int error;
+        unsigned attempts;
+    } cases[] = {{EPERM, 1}, {ENODEV, 1}, {EINVAL, 1}, {ENETUNREACH, 2}, {EACCES, 2}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct fixture *f = begin(false);
+        assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
+        add(f, 0, "127.0.0.1");
+        atomic_store(&forbidden_calls, 0);
+        atomic_store(&forbidden, cases[i].error);
+        run(f);
+        wait_for(f, &f->news[0].states[TW_MEASUREMENT_UNREACHABLE], 1);
+        assert_int_equal(last(f, 0).summary.sent, 0);
+        stop(f);
+        atomic_store(&forbidden, 0);
+        const uint64_t failures = tw_engine_counters(f->engine).send_failures;
+        assert_true(failures >= COUNT);
+        assert_int_equal(atomic_load(&forbidden_calls), cases[i].attempts * failures);
+        discard(f);
+    }
+}
+
 static int64_t processor_ns(void)
 {
     struct timespec t;
@@ -742,19 +946,30 @@ static int64_t processor_ns(void)
 /* No descriptor for the connection: that is tried again, but not all the time. */
 /* The kernel fails a send for what ICMP said of another target's packet. A whole burst of that is
  * neither a failure of this packet nor a reflector that warms up. */
-static void refusals_of_others_cost_nothing(void **state)
+static void fail_for_others(atomic_bool *how)
 {
-    (void)state;
     struct fixture *f = begin(false);
     assert_true(loopback_peer_start(&f->peer, "127.0.0.1", 0));
     add(f, 0, "127.0.0.1");
-    atomic_store(&refusals, true);
+    atomic_store(how, true);
     run(f);
     wait_for(f, &f->news[0].good, 2);
     assert_int_equal(last(f, 0).quirks, 0);
     assert_int_equal(tw_engine_counters(f->engine).send_failures, 0);
-    atomic_store(&refusals, false);
+    atomic_store(how, false);
     finish(f);
+}
+
+static void refusals_of_others_cost_nothing(void **state)
+{
+    (void)state;
+    fail_for_others(&refusals);
+}
+
+static void others_that_are_unreachable_cost_nothing(void **state)
+{
+    (void)state;
+    fail_for_others(&unreachables);
 }
 
 static void want_of_descriptors_does_not_cost_a_processor(void **state)
@@ -886,6 +1101,7 @@ int main(void)
     sem_init(&let_go, 0, 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(target_is_measured_interval_after_interval),
+        cmocka_unit_test(continuous_session_is_kept_from_interval_to_interval),
         cmocka_unit_test(target_is_measured_over_ipv6),
         cmocka_unit_test(targets_are_measured_in_secured_modes),
         cmocka_unit_test(a_key_is_derived_once_for_all_that_share_it),
@@ -896,7 +1112,11 @@ int main(void)
         cmocka_unit_test(a_key_that_takes_long_delays_neither_the_others_nor_the_end),
         cmocka_unit_test(a_name_and_a_key_that_hang_delay_the_end_together_no_longer),
         cmocka_unit_test(replies_are_stamped_by_the_kernel),
+        cmocka_unit_test(stepped_clock_costs_neither_packets_nor_intervals),
+        cmocka_unit_test(interval_of_a_suspended_host_is_left_out),
+        cmocka_unit_test(stopped_engine_says_so_to_all_targets),
         cmocka_unit_test(target_may_be_a_name),
+        cmocka_unit_test(replies_under_way_when_the_name_moves_are_known),
         cmocka_unit_test(killed_server_is_unreachable_until_it_is_back),
         cmocka_unit_test(packets_under_way_when_the_server_dies_are_lost),
         cmocka_unit_test(unknown_name_does_not_harm_the_others),
@@ -907,7 +1127,10 @@ int main(void)
         cmocka_unit_test(session_under_way_is_stopped_at_the_end),
         cmocka_unit_test(datagrams_from_strangers_are_counted_and_ignored),
         cmocka_unit_test(packets_that_the_kernel_does_not_take_are_not_counted_as_sent),
+        cmocka_unit_test(packets_that_this_host_forbids_are_not_tried_again_and_again),
         cmocka_unit_test(refusals_of_others_cost_nothing),
+        cmocka_unit_test(others_that_are_unreachable_cost_nothing),
+        cmocka_unit_test(replies_to_another_address_of_ours_are_no_replies),
         cmocka_unit_test(want_of_descriptors_does_not_cost_a_processor),
         cmocka_unit_test(guest_in_a_foreign_process_keeps_out_of_the_way_of_select),
         cmocka_unit_test(stop_before_the_run_ends_it_at_once),

@@ -406,6 +406,18 @@ static void without_threads_what_was_known_serves_less_what_is_gone(void **state
     twd_keyset_release(set);
 }
 
+/* The first has reported, and its report still waits when the second reports in its turn. */
+static void an_end_may_come_before_the_reports_are_read(void **state)
+{
+    struct fixture *fixture = *state;
+    load(fixture, WORDS("alice", "a"), COUNT);
+    g_usleep(G_USEC_PER_SEC / 5);
+    load(fixture, WORDS("alice", "b"), SLOW_COUNT);
+    twd_keystore_free(fixture->store);
+    fixture->store = twd_keystore_new(fixture->poller, TWD_KEYSTORE_RENEW_NS, NULL);
+    assert_non_null(fixture->store);
+}
+
 /* The end of the daemon waits for the keys at hand, not for all. */
 static void an_end_amid_the_work_is_quick(void **state)
 {
@@ -484,6 +496,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_thread_does_the_work_of_all, make, destroy),
         cmocka_unit_test_setup_teardown(without_threads_what_was_known_serves_less_what_is_gone,
                                         make, destroy),
+        cmocka_unit_test_setup_teardown(an_end_may_come_before_the_reports_are_read, make, destroy),
         cmocka_unit_test_setup_teardown(an_end_amid_the_work_is_quick, make, destroy),
         cmocka_unit_test(faults_of_the_file_are_told_with_their_line),
     };

@@ -266,6 +266,23 @@ static void directions_by_numbers_that_contradict_one_another_are_unknown(void *
     }
 }
 
+/* They show that the reflector counts, as others do. */
+static void late_replies_alone_tell_directions(void **state)
+{
+    (void)state;
+    struct tw_measurement m = good();
+    m.summary.received = 0;
+    m.summary.lost = 200;
+    m.summary.late = 100;
+    m.summary.lost_forward = 60;
+    m.summary.lost_reverse = 30;
+    m.summary.lost_undecided = 110;
+    is(&m, "percent-loss", 100);
+    is(&m, "percent-loss-forward", 30);
+    is(&m, "percent-loss-reverse", 15);
+    is(&m, "percent-loss-undecided", 55);
+}
+
 /* What a dead interval looks like, whatever the reason. */
 static void looks_dead(const struct tw_measurement *m, enum tw_measurement_state probe_state)
 {
@@ -321,6 +338,21 @@ static void clocks_that_disagree_are_not_valid(void **state)
     is(&m, "gauge-one-way-valid", NAN);
 }
 
+/* What printf makes of a NaN with a sign is no number for Prometheus. */
+static void what_is_unknown_has_no_sign(void **state)
+{
+    (void)state;
+    struct tw_measurement m = good();
+    m.summary.rtt.mean = m.summary.hops_forward = m.summary.clock_error = copysign(NAN, -1);
+    struct tw_measure_value values[TW_MEASURE_VALUES];
+    const size_t count = tw_measure_values(&m, TW_VALUES_ALL, values);
+    const char *unknown[] = {"latency-rtt-average", "count-hops-forward", "latency-clock-error"};
+    for (size_t i = 0; i < LENGTH(unknown); i++) {
+        const double value = find(values, count, unknown[i])->gauge;
+        assert_true(isnan(value) && !signbit(value));
+    }
+}
+
 /* A target made of a host and one more option. */
 static void configure(struct tw_targets *targets, const char *option, struct tw_option_value value,
                       struct tw_engine_target *out)
@@ -374,7 +406,7 @@ static void the_engine_gets_the_defaults(void **state)
     assert_null(t.passphrase);
     assert_in_range(t.probe.client.step_ns, TW_NS_PER_S, 5 * TW_NS_PER_S);
     assert_in_range(t.probe.connect_ns, TW_NS_PER_S, 5 * TW_NS_PER_S);
-    assert_true(t.probe.resolve_ns > 0);
+    assert_int_equal(t.probe.resolve_ns, 300000000000); /* five minutes */
     assert_true(tw_probe_fits(&t.probe));
     tw_targets_free(&targets);
 }
@@ -406,6 +438,11 @@ static void the_engine_gets_every_option(void **state)
     configure(&targets, "SourceAddress", text("192.0.2.9"), &t);
     assert_int_equal(t.source.family, 4);
     assert_int_equal(t.family, 4);
+    assert_null(t.source_zone);
+    tw_targets_free(&targets);
+    configure(&targets, "SourceAddress", text("fe80::9%wg0"), &t);
+    assert_int_equal(t.family, 6);
+    assert_string_equal(t.source_zone, "wg0");
     tw_targets_free(&targets);
     configure(&targets, "SourcePort", number(20001), &t);
     assert_int_equal(t.source.port, 20001);
@@ -420,6 +457,70 @@ static void the_engine_gets_every_option(void **state)
     configure(&targets, "Stateful", (struct tw_option_value){.kind = TW_VALUE_BOOLEAN}, &t);
     assert_false(t.probe.stateful);
     tw_targets_free(&targets);
+}
+
+static void packets_of_a_continuous_session_fill_the_interval(void **state)
+{
+    (void)state;
+    struct tw_targets targets;
+    struct tw_engine_target t;
+    configure(&targets, NULL, number(0), &t);
+    assert_false(t.probe.continuous);
+    tw_targets_free(&targets);
+    configure(&targets, "Session", text("continuous"), &t);
+    assert_true(t.probe.continuous);
+    assert_int_equal(t.probe.count, 10);
+    assert_int_equal(t.probe.packet_interval_ns, TW_NS_PER_S);
+    assert_int_equal(t.probe.sender.wait_ns, 2000000000);
+    tw_targets_free(&targets);
+}
+
+/* For a packet each quarter of an hour no reflector keeps a session. */
+static void sparse_packets_have_a_session_in_each_interval(void **state)
+{
+    (void)state;
+    struct tw_settings settings;
+    tw_settings_init(&settings);
+    strcpy(settings.host, "192.0.2.1");
+    settings.session = TW_SESSION_CONTINUOUS;
+    settings.count = 4;
+    settings.interval_ns = 3600 * TW_NS_PER_S;
+    const struct tw_target target = {.settings = &settings, .instance = "fra"};
+    struct tw_engine_target t;
+    tw_measure_configure(&target, &t);
+    assert_false(t.probe.continuous);
+    assert_int_equal(t.probe.count, 4);
+    assert_int_equal(t.probe.interval_ns, 3600 * TW_NS_PER_S);
+    assert_int_equal(t.probe.packet_interval_ns, 75 * TW_NS_PER_S);
+    assert_true(tw_probe_fits(&t.probe));
+}
+
+/* Two attempts in what the packets leave of the interval; a continuous session may begin anywhere
+ * in it. */
+static void a_step_that_hangs_leaves_time_for_another(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t session, count;
+        int64_t interval_ms, step_ms;
+    } cases[] = {
+        {TW_SESSION_INTERVAL, 10, 10000, 3500},    {TW_SESSION_INTERVAL, 70, 10000, 1000},
+        {TW_SESSION_INTERVAL, 10, 60000, 5000},    {TW_SESSION_CONTINUOUS, 10, 10000, 5000},
+        {TW_SESSION_CONTINUOUS, 9000, 9000, 4500}, {TW_SESSION_CONTINUOUS, 10, 1500, 1000},
+    };
+    for (size_t i = 0; i < LENGTH(cases); i++) {
+        struct tw_settings settings;
+        tw_settings_init(&settings);
+        strcpy(settings.host, "192.0.2.1");
+        settings.session = cases[i].session;
+        settings.count = cases[i].count;
+        settings.interval_ns = cases[i].interval_ms * TW_NS_PER_MS;
+        const struct tw_target target = {.settings = &settings, .instance = "fra"};
+        struct tw_engine_target t;
+        tw_measure_configure(&target, &t);
+        assert_int_equal(t.probe.connect_ns, cases[i].step_ms * TW_NS_PER_MS);
+        assert_int_equal(t.probe.client.step_ns, cases[i].step_ms * TW_NS_PER_MS);
+    }
 }
 
 static void the_engine_gets_mode_keyid_and_secret(void **state)
@@ -452,11 +553,16 @@ int main(void)
         cmocka_unit_test(directions_add_up_to_the_loss),
         cmocka_unit_test(unknown_directions_are_not_zero),
         cmocka_unit_test(directions_by_numbers_that_contradict_one_another_are_unknown),
+        cmocka_unit_test(late_replies_alone_tell_directions),
         cmocka_unit_test(an_interval_without_a_session_is_published),
         cmocka_unit_test(an_interval_without_answers_is_published),
         cmocka_unit_test(clocks_that_disagree_are_not_valid),
+        cmocka_unit_test(what_is_unknown_has_no_sign),
         cmocka_unit_test(the_engine_gets_the_defaults),
         cmocka_unit_test(the_engine_gets_every_option),
+        cmocka_unit_test(packets_of_a_continuous_session_fill_the_interval),
+        cmocka_unit_test(sparse_packets_have_a_session_in_each_interval),
+        cmocka_unit_test(a_step_that_hangs_leaves_time_for_another),
         cmocka_unit_test(the_engine_gets_mode_keyid_and_secret),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

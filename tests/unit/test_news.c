@@ -1,5 +1,4 @@
-/* collectd-plugin/news.h and queue.h: what is said of a target, once and in words; and that results
- * wait in order, the oldest giving way. */
+/* collectd-plugin/news.h: what is said of a target, once and in words. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,10 +9,10 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "collectd-plugin/news.h"
-#include "collectd-plugin/queue.h"
 #include "lib/time.h"
 
 static struct tw_settings settings;
@@ -113,6 +112,46 @@ static void a_failure_says_what_failed(void **state)
     first_is(
         &m, TW_NEWS_FAILURE,
         "target \"fra-ams\" is unresolved: cannot resolve \"ams1.example.net\": no answer in time");
+}
+
+/* Something is there: other steps help than where nothing comes back. */
+static void replies_that_cannot_be_used_are_no_silence(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t mode;
+        struct tw_measurement_rejected rejected;
+        const char *said;
+    } rows[] = {
+        {TW_MODE_ENCRYPTED,
+         {.not_authentic = 12, .foreign = 1, .too_short = 1},
+         "14 replies to 10 test packets came from 192.0.2.1:863 but none could be used: HMAC does "
+         "not verify - the reflector makes other keys, or packets are changed on the way; Mode "
+         "\"mixed\" does without"},
+        {TW_MODE_UNAUTHENTICATED,
+         {.foreign = 1},
+         "1 reply to 10 test packets came from 192.0.2.1:863 but none could be used: they do not "
+         "repeat number and timestamp of our packets - is a TWAMP reflector at that port?"},
+        {TW_MODE_UNAUTHENTICATED,
+         {.too_short = 2, .foreign = 1},
+         "3 replies to 10 test packets came from 192.0.2.1:863 but none could be used: they have "
+         "less than 38 octets - is a TWAMP reflector at that port, or does it want more Padding?"},
+        {TW_MODE_AUTHENTICATED,
+         {.too_short = 2},
+         "2 replies to 10 test packets came from 192.0.2.1:863 but none could be used: they have "
+         "less than 112 octets - is a TWAMP reflector at that port, or does it want more "
+         "Padding?"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct tw_measurement m = result(TW_MEASUREMENT_SILENT, 0);
+        m.session = true;
+        m.summary.sent = 10;
+        m.rejected = rows[i].rejected;
+        settings.mode = rows[i].mode;
+        char said[TW_NEWS_TEXT];
+        snprintf(said, sizeof said, "target \"fra-ams\" is silent: %s", rows[i].said);
+        first_is(&m, TW_NEWS_FAILURE, said);
+    }
 }
 
 static struct tw_measurement control_failure(enum tw_measurement_state state,
@@ -229,6 +268,11 @@ static void what_this_host_lacks_is_not_blamed_on_the_server(void **state)
     first_is(&m, TW_NEWS_FAILURE,
              "target \"fra-ams\" is unreachable: cannot use SourceAddress \"192.0.2.9\": Cannot "
              "assign requested address");
+    settings.source = (struct tw_address){.octets = {0xfe, 0x80, [15] = 9}, .family = 6};
+    strcpy(settings.source_zone, "wg0");
+    first_is(&m, TW_NEWS_FAILURE,
+             "target \"fra-ams\" is unreachable: cannot use SourceAddress \"fe80::9%wg0\": Cannot "
+             "assign requested address");
     m.trouble.error = EADDRINUSE;
     first_is(&m, TW_NEWS_FAILURE,
              "target \"fra-ams\" is unreachable: cannot use SourcePort 20001: Address already in "
@@ -244,7 +288,8 @@ static void what_this_host_lacks_is_not_blamed_on_the_server(void **state)
              "target \"fra-ams\" is unreachable: cannot connect to \"ams1.example.net\" TCP port "
              "862: Connection refused");
 
-    settings.source.family = 0;
+    settings.source = (struct tw_address){.family = 0};
+    settings.source_zone[0] = '\0';
     target.source_port = 0;
     settings.device[0] = '\0';
     m.trouble.error = EADDRNOTAVAIL; /* no free port */
@@ -329,6 +374,29 @@ static void copied_numbers_are_named_once_after_three_losses(void **state)
         assert_false(tw_news_copied_numbers(&news, &target, &gap, said));
 }
 
+static void directions_are_doubted_from_the_warning_to_the_first_number_of_its_own(void **state)
+{
+    (void)state;
+    struct tw_news news = {0};
+    char said[TW_NEWS_TEXT];
+    const struct tw_measurement none = lossy(0, 0, 0), gap = lossy(0, 1, 0);
+    struct tw_measurement proof = lossy(1, 0, 0);
+    proof.summary.reflector_counts = true;
+    for (int i = 0; i < 3; i++) {
+        assert_false(tw_news_doubts_directions(&news));
+        (void)tw_news_copied_numbers(&news, &target, &gap, said);
+    }
+    assert_true(tw_news_doubts_directions(&news));
+    (void)tw_news_copied_numbers(&news, &target, &none, said);
+    assert_true(tw_news_doubts_directions(&news));
+    (void)tw_news_copied_numbers(&news, &target, &proof, said);
+    assert_false(tw_news_doubts_directions(&news));
+    for (int i = 0; i < 10; i++) {
+        assert_false(tw_news_copied_numbers(&news, &target, &gap, said));
+        assert_false(tw_news_doubts_directions(&news));
+    }
+}
+
 static void a_reflector_that_counts_is_never_suspected(void **state)
 {
     (void)state;
@@ -356,34 +424,12 @@ static void nothing_is_suspected_where_directions_are_not_published(void **state
         assert_false(tw_news_copied_numbers(&news, &target, &gap, said));
 }
 
-static void results_wait_in_order_and_the_oldest_gives_way(void **state)
-{
-    (void)state;
-    struct tw_queue queue;
-    struct tw_queue_entry entry;
-    int user[5];
-    assert_int_equal(tw_queue_init(&queue, 3), 0);
-    assert_false(tw_queue_take(&queue, &entry));
-    for (int i = 0; i < 5; i++) {
-        const struct tw_measurement m = result(TW_MEASUREMENT_OK, i);
-        tw_queue_put(&queue, &user[i], &m);
-    }
-    assert_int_equal(tw_queue_dropped(&queue), 2);
-    for (int i = 2; i < 5; i++) {
-        assert_true(tw_queue_take(&queue, &entry));
-        assert_ptr_equal(entry.user, &user[i]);
-        assert_int_equal(entry.measurement.begun.ns, i * TW_NS_PER_S);
-    }
-    assert_false(tw_queue_take(&queue, &entry));
-    assert_int_equal(tw_queue_dropped(&queue), 2);
-    tw_queue_free(&queue);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(the_first_good_result_names_both_addresses, set_up),
         cmocka_unit_test_setup(a_failure_says_what_failed, set_up),
+        cmocka_unit_test_setup(replies_that_cannot_be_used_are_no_silence, set_up),
         cmocka_unit_test_setup(a_key_that_does_not_fit_is_named_and_its_secret_is_not, set_up),
         cmocka_unit_test_setup(a_mode_that_is_not_offered_is_named_with_those_that_are, set_up),
         cmocka_unit_test_setup(who_hangs_up_on_a_key_may_not_know_it, set_up),
@@ -393,9 +439,10 @@ int main(void)
         cmocka_unit_test_setup(a_change_is_said_once_with_its_span, set_up),
         cmocka_unit_test_setup(the_longest_names_fit_or_are_cut, set_up),
         cmocka_unit_test_setup(copied_numbers_are_named_once_after_three_losses, set_up),
+        cmocka_unit_test_setup(
+            directions_are_doubted_from_the_warning_to_the_first_number_of_its_own, set_up),
         cmocka_unit_test_setup(a_reflector_that_counts_is_never_suspected, set_up),
         cmocka_unit_test_setup(nothing_is_suspected_where_directions_are_not_published, set_up),
-        cmocka_unit_test(results_wait_in_order_and_the_oldest_gives_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

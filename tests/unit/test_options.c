@@ -80,6 +80,7 @@ static void defaults_are_those_of_the_documentation(void **state)
     assert_int_equal(settings.padding, TW_PROBE_PADDING_EQUAL);
     assert_int_equal(settings.mode, TW_MODE_UNAUTHENTICATED);
     assert_int_equal(settings.features, TW_MODE_DSCP_ECN);
+    assert_int_equal(settings.session, TW_SESSION_INTERVAL);
     assert_string_equal(settings.keyid, "");
     assert_string_equal(settings.secret_file, "");
     assert_int_equal(settings.groups, TW_VALUES_ALL);
@@ -190,10 +191,7 @@ static void only_what_is_built_can_be_chosen(void **state)
 {
     (void)state;
     struct tw_settings settings;
-    takes(&settings, "Session", string("interval"));
     takes(&settings, "Protocol", string("TWAMP"));
-    refuses("Session", string("continuous"), "not supported by this version");
-    refuses("Session", string("continuous"), "use \"interval\"");
     refuses("Protocol", string("stamp"), "not supported by this version");
     refuses("Protocol", string("light"), "not supported by this version");
     refuses("Protocol", string("auto"), "use \"twamp\"");
@@ -202,6 +200,18 @@ static void only_what_is_built_can_be_chosen(void **state)
         refuses(unbuilt[i], string("x"), "not supported by this version");
         refuses(unbuilt[i], number(7), "not supported by this version");
     }
+}
+
+static void a_session_is_of_an_interval_or_continuous(void **state)
+{
+    (void)state;
+    struct tw_settings settings;
+    takes(&settings, "Session", string("interval"));
+    assert_int_equal(settings.session, TW_SESSION_INTERVAL);
+    takes(&settings, "session", string("Continuous"));
+    assert_int_equal(settings.session, TW_SESSION_CONTINUOUS);
+    refuses("Session", string("continous"), "did you mean \"continuous\"?");
+    refuses("Session", boolean(true), "must be a name, such as \"interval\"");
 }
 
 /* RFC 5357 section 3.1, RFC 5618 for mixed. */
@@ -311,6 +321,12 @@ static void families_and_addresses_are_recognised(void **state)
     assert_memory_equal(settings.source.octets, octets, sizeof octets);
     takes(&settings, "SourceAddress", string("2001:db8::9"));
     assert_int_equal(settings.source.family, 6);
+    assert_string_equal(settings.source_zone, "");
+    takes(&settings, "SourceAddress", string("fe80::9%no-such-one"));
+    assert_int_equal(settings.source.family, 6);
+    assert_int_equal(settings.source.scope, 0);
+    assert_string_equal(settings.source_zone, "no-such-one");
+    refuses("SourceAddress", string("2001:db8::9%lo"), "IPv4 or IPv6 address");
     refuses("SourceAddress", string("eth0"), "IPv4 or IPv6 address");
     refuses("SourceAddress", string("192.0.2.9:20001"), "IPv4 or IPv6 address");
     refuses("SourceAddress", number(192), "IPv4 or IPv6 address");
@@ -436,6 +452,7 @@ static void what_is_not_given_is_inherited(void **state)
     struct tw_settings own, defaults;
     char why[TW_OPTION_TEXT];
     const struct tw_option_value ten = number(10), five = number(5), bad = string("x"),
+                                 source = string("fe80::9%wg0"),
                                  classes[] = {string("EF"), string("CS1")};
     tw_settings_init(&own);
     tw_settings_init(&defaults);
@@ -443,12 +460,15 @@ static void what_is_not_given_is_inherited(void **state)
     assert_true(tw_option_set(&defaults, TW_OPTION_COUNT, &ten, 1, why));
     assert_true(tw_option_set(&defaults, TW_OPTION_DSCP, classes, 2, why));
     assert_true(tw_option_set(&defaults, TW_OPTION_INTERVAL, &ten, 1, why));
+    assert_true(tw_option_set(&defaults, TW_OPTION_SOURCE_ADDRESS, &source, 1, why));
     assert_false(tw_option_set(&defaults, TW_OPTION_MODE, &bad, 1, why));
     tw_settings_inherit(&own, &defaults);
     assert_int_equal(own.count, 5);
     assert_int_equal(own.class_count, 2);
     assert_int_equal(tw_class_dscp(own.classes[1]), 8);
     assert_int_equal(own.interval_ns, 10000000000);
+    assert_int_equal(own.source.family, 6);
+    assert_string_equal(own.source_zone, "wg0");
     assert_int_equal(own.bad, UINT32_C(1) << TW_OPTION_MODE);
 }
 
@@ -476,6 +496,7 @@ int main(void)
         cmocka_unit_test(truth_is_a_boolean_or_its_name),
         cmocka_unit_test(names_are_bounded_and_printable),
         cmocka_unit_test(only_what_is_built_can_be_chosen),
+        cmocka_unit_test(a_session_is_of_an_interval_or_continuous),
         cmocka_unit_test(a_mode_is_one_bit_and_features_are_several),
         cmocka_unit_test(a_keyid_fits_its_field),
         cmocka_unit_test(a_file_is_named_with_its_whole_path),

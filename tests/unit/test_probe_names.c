@@ -184,6 +184,49 @@ static void old_addresses_serve_while_the_name_cannot_be_resolved(void **state)
     assert_int_equal(event.measurement->trouble.error, ECONNREFUSED);
 }
 
+/* All that a server and its reflector answer, until the name is to be looked up. */
+static void serve_until_resolve(struct rig *rig)
+{
+    for (;;) {
+        struct tw_probe_event event;
+        while (tw_probe_next_event(&rig->probe, &event))
+            if (event.type == TW_PROBE_RESOLVE)
+                return;
+        rig_set_time(rig, tw_probe_deadline(&rig->probe).ns);
+        rig_expire(rig);
+        if (rig->probe.client.step == TW_CLIENT_STEP_REQUEST)
+            finish_set_up(rig);
+        while (tw_probe_send_due(&rig->probe, rig->now.mono)) {
+            send_packet(rig);
+            reflect_packet(rig);
+        }
+    }
+}
+
+/* A resolver that fails for a while: nothing that happens to the connection is needed for the next
+ * look-up. */
+static void refresh_that_failed_is_tried_again_an_interval_later(void **state)
+{
+    (void)state;
+    struct tw_probe_config config = rig_plan();
+    config.resolve_ns = 1100 * MS; /* from before the first interval: in its session */
+    struct rig rig;
+    rig_begin_with(&rig, &config, 1);
+    wait_for(&rig, TW_PROBE_RESOLVE);
+    answer_name(&rig, 1);
+    wait_for(&rig, TW_PROBE_CONNECT);
+    accept_connection(&rig);
+    say_greeting(&rig);
+    finish_set_up(&rig);
+    send_packet(&rig);
+    rig.config.resolve_ns = 3600 * S;
+    for (int64_t failed = 0; failed < 3; failed++) {
+        serve_until_resolve(&rig);
+        assert_int_equal(rig.now.mono.ns, RIG_BOOT_NS + 1100 * MS + failed * 10 * S);
+        tw_probe_resolved(&rig.probe, NULL, 0, EAI_AGAIN, rig.now.mono);
+    }
+}
+
 static void name_is_looked_up_anew_once_in_an_interval_of_failures(void **state)
 {
     (void)state;
@@ -317,6 +360,7 @@ int main(void)
         cmocka_unit_test(resolver_error_is_told_and_tried_again),
         cmocka_unit_test(answer_nobody_asked_for_is_ignored),
         cmocka_unit_test(old_addresses_serve_while_the_name_cannot_be_resolved),
+        cmocka_unit_test(refresh_that_failed_is_tried_again_an_interval_later),
         cmocka_unit_test(name_is_looked_up_anew_once_in_an_interval_of_failures),
         cmocka_unit_test(name_that_has_moved_is_followed_without_delay),
         cmocka_unit_test(new_addresses_that_come_while_connecting_are_tried_from_the_first),

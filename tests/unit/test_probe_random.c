@@ -1,7 +1,7 @@
 /* A probe with a driver that does anything it may, at any time: answers late, never or twice;
- * servers that lie, fall silent or hang up at any octet; datagrams of any kind; long sleeps.
- * Nothing is known of what a measurement should say, but what must always hold is held after every
- * step.
+ * servers that lie, fall silent or hang up at any octet; datagrams of any kind; long sleeps, of
+ * which it tells or not. Nothing is known of what a measurement should say, but what must always
+ * hold is held after every step.
  *
  * TWAMP_SEED repeats a run. */
 #include "probe_rig.h"
@@ -32,7 +32,8 @@ struct reader {
 
 struct totals {
     uint64_t results[TW_MEASUREMENT_NAME + 1];
-    uint64_t sessions, packets, unsent, stops, connections, left_out, closes, keys, individual;
+    uint64_t sessions, packets, unsent, stops, connections, left_out, closes, keys, individual,
+        continuous, sleeps;
 };
 
 struct world {
@@ -54,9 +55,15 @@ struct world {
     size_t in_done;
     unsigned started; /* sessions, on this connection */
 
-    bool testing; /* between a Start-Ack and its result */
+    bool testing;         /* between a Start-Ack and its result; not used of continuous sessions */
+    int64_t tested;       /* the interval of that */
+    int64_t stopped_in;   /* up to this interval some may be left out: those without packets, */
+    int64_t suspended_in; /* and any */
     bool session_has_connection;
-    uint32_t sent; /* in this session */
+    struct {
+        int64_t number;
+        uint32_t sent;
+    } intervals[3]; /* the newest in which packets left */
     uint8_t packets[REMEMBERED][RIG_PACKET];
     size_t packet_count;
 
@@ -95,9 +102,37 @@ static int64_t begin_of(const struct world *world, int64_t number)
     return RIG_BOOT_NS + config->phase_ns + number * config->interval_ns;
 }
 
+/* Packets that have left in an interval, one of the newest few. */
+static uint32_t *sent_in(struct world *world, int64_t number)
+{
+    size_t oldest = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(world->intervals); i++) {
+        if (world->intervals[i].number == number)
+            return &world->intervals[i].sent;
+        if (world->intervals[i].number < world->intervals[oldest].number)
+            oldest = i;
+    }
+    world->intervals[oldest].number = number;
+    world->intervals[oldest].sent = 0;
+    return &world->intervals[oldest].sent;
+}
+
+/* How long after its begin an interval's result is told at the latest. */
+static int64_t told_ns(const struct world *world)
+{
+    const struct tw_probe_config *config = &world->rig.config;
+    return config->interval_ns + (config->continuous ? config->sender.wait_ns : 0);
+}
+
+static bool may_be_left_out(struct world *world, int64_t number)
+{
+    return number <= world->suspended_in ||
+           (number <= world->stopped_in && *sent_in(world, number) == 0);
+}
+
 static void owe(struct world *world, int64_t number)
 {
-    if (number <= world->last_result)
+    if (number <= world->last_result || may_be_left_out(world, number))
         return;
     for (size_t i = 0; i < world->owed_count; i++)
         if (world->owed[i] == number)
@@ -273,17 +308,17 @@ static void hear(struct world *world, size_t n)
     world->in_done += n;
     const enum tw_probe_phase before = probe->phase;
     tw_probe_received(probe, n, world->rig.now.mono);
-    if (probe->phase == before)
-        return;
-    if (probe->phase != TW_PROBE_TEST)
+    if (probe->phase == before || probe->phase != TW_PROBE_TEST)
         return;
     assert_int_equal(before, TW_PROBE_SET_UP);
-    assert_false(world->testing);
-    world->testing = world->session_has_connection = true;
-    world->sent = 0;
-    world->started++;
     world->totals->sessions++;
-    world->totals->individual += (world->rig.probe.client.mode & TW_MODE_SESSION_CONTROL) != 0;
+    world->totals->individual += (probe->client.mode & TW_MODE_SESSION_CONTROL) != 0;
+    if (world->rig.config.continuous)
+        return;
+    assert_true(!world->testing || may_be_left_out(world, world->tested));
+    world->testing = world->session_has_connection = true;
+    world->tested = number_of(world, probe->begun.ns);
+    world->started++;
 }
 
 static void lose_connection(struct world *world)
@@ -342,21 +377,23 @@ static void send_one(struct world *world)
     struct rig *rig = &world->rig;
     if (!tw_probe_send_due(&rig->probe, rig->now.mono)) {
         size_t n;
-        if (!world->testing)
+        if (rig->probe.phase != TW_PROBE_TEST)
             assert_int_equal(tw_probe_prepare(&rig->probe, rig->packet, sizeof rig->packet, &n),
                              TW_ERR_STATE);
         return;
     }
-    assert_true(world->testing);
+    const bool continuous = rig->config.continuous;
+    assert_true(world->testing || continuous);
     const int64_t since = rig->now.mono.ns - rig->probe.begun.ns;
-    assert_true(since >= 0 && since < rig->config.interval_ns - rig->config.sender.wait_ns);
+    assert_true(since >= 0 &&
+                since < rig->config.interval_ns - (continuous ? 0 : rig->config.sender.wait_ns));
     send_packet(rig);
     if (chance(world, 5)) {
         tw_probe_unsend(&rig->probe, ENOBUFS, rig->now.mono);
         world->totals->unsent++;
         return;
     }
-    assert_true(++world->sent <= rig->config.count);
+    assert_true(++*sent_in(world, number_of(world, rig->now.mono.ns)) <= rig->config.count);
     world->totals->packets++;
     memcpy(world->packets[world->packet_count++ % REMEMBERED], rig->packet, RIG_PACKET);
 }
@@ -391,7 +428,8 @@ static void receive_datagram(struct world *world)
     }
     struct tw_arrival arrival = arrival_now(rig);
     arrival.at.ns -= span(world, chance(world, 90) ? 1 * MS : 10 * S);
-    tw_probe_receive(&rig->probe, datagram, n, &arrival);
+    struct tw_sample sample;
+    tw_probe_receive(&rig->probe, datagram, n, &arrival, &sample);
 }
 
 /* Results. */
@@ -441,8 +479,16 @@ static void take_result(struct world *world, const struct tw_measurement *m)
     world->totals->left_out += (uint64_t)(number - world->last_result - 1);
     world->last_result = number;
 
-    assert_int_equal(m->session, world->testing);
-    assert_int_equal(m->summary.sent, m->session ? world->sent : 0);
+    const uint32_t sent = *sent_in(world, number);
+    assert_int_equal(m->summary.sent, sent);
+    if (world->rig.config.continuous) {
+        assert_true(m->session || sent == 0);
+        assert_int_equal(m->time.ns - rig_wall(m->begun).ns, told_ns(world));
+        world->totals->continuous++;
+    } else {
+        world->testing = world->testing && world->tested == number;
+        assert_int_equal(m->session, world->testing);
+    }
     assert_int_equal(m->summary.sent, m->summary.received + m->summary.lost);
     assert_true(m->summary.late <= m->summary.lost);
     check_counters(world, m);
@@ -545,12 +591,14 @@ static void serve(struct world *world)
     const int64_t now = rig->now.mono.ns;
     const struct tw_probe_config *config = &rig->config;
     for (size_t i = 0; i < world->owed_count; i++)
-        assert_true(begin_of(world, world->owed[i]) + config->interval_ns > now);
+        assert_true(begin_of(world, world->owed[i]) + told_ns(world) > now);
     if (world->closed || now < begin_of(world, 0))
         return;
     const int64_t number = number_of(world, now);
-    const int64_t session_ns = config->count * config->packet_interval_ns + config->sender.wait_ns;
-    if (now < begin_of(world, number) + config->interval_ns - session_ns)
+    const int64_t packets_ns = config->count * config->packet_interval_ns;
+    const int64_t begins_by_ns =
+        config->continuous ? packets_ns : config->interval_ns - packets_ns - config->sender.wait_ns;
+    if (now < begin_of(world, number) + begins_by_ns)
         owe(world, number);
 }
 
@@ -593,6 +641,52 @@ static void be_good(struct world *world)
     wait_for_deadline(world);
 }
 
+static void forgive(struct world *world)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < world->owed_count; i++) {
+        if (!may_be_left_out(world, world->owed[i]))
+            world->owed[kept++] = world->owed[i];
+    }
+    world->owed_count = kept;
+}
+
+static void be_stopped(struct world *world)
+{
+    struct tw_probe *probe = &world->rig.probe;
+    const bool late = world->rig.now.mono.ns - tw_probe_deadline(probe).ns >= TW_PROBE_ASLEEP_NS;
+    if (late)
+        world->stopped_in = number_of(world, world->rig.now.mono.ns);
+    tw_probe_slept(probe, TW_PROBE_STOPPED, world->rig.now.mono);
+}
+
+/* The monotonic clock stood still meanwhile. */
+static void be_suspended(struct world *world)
+{
+    struct tw_probe *probe = &world->rig.probe;
+    world->suspended_in = number_of(world, world->rig.now.mono.ns);
+    tw_probe_slept(probe, TW_PROBE_SUSPENDED, world->rig.now.mono);
+    assert_int_equal(probe->link, TW_PROBE_DOWN);
+    const struct tw_probe_window *window = rig_window(&world->rig);
+    const bool told = probe->want_result; /* and to be taken yet */
+    world->testing = world->testing && (told || (window->open && window->measurement.session));
+}
+
+/* And the driver notices it when it wakes. */
+static void sleep_awhile(struct world *world)
+{
+    world->totals->sleeps++;
+    if (chance(world, 20)) {
+        be_suspended(world);
+    } else {
+        pass_time(world);
+        if (chance(world, 20)) /* reflectors give up sessions meanwhile */
+            rig_set_time(&world->rig, world->rig.now.mono.ns + span(world, 1000 * S));
+        be_stopped(world);
+    }
+    forgive(world);
+}
+
 /* What must hold whatever has happened. */
 static void check_always(struct world *world)
 {
@@ -625,7 +719,7 @@ static void talk(struct world *world)
 
 static void misbehave(struct world *world)
 {
-    switch (below(world, 17)) {
+    switch (below(world, 19)) {
     case 0:
     case 1:
         pass_time(world);
@@ -673,6 +767,10 @@ static void misbehave(struct world *world)
     case 14:
         answer_key(world);
         break;
+    case 15:
+        if (chance(world, 10))
+            sleep_awhile(world);
+        break;
     default:
         receive_datagram(world);
         break;
@@ -719,8 +817,15 @@ static struct tw_probe_config random_plan(struct world *world)
     const int64_t share = 2 + below(world, 5); /* of the interval that the session takes */
     config.packet_interval_ns = config.interval_ns / share / config.count;
     config.sender.wait_ns = chance(world, 10) ? 0 : config.interval_ns / (2 + below(world, 10));
+    config.continuous = chance(world, 50);
+    if (config.continuous) {
+        config.packet_interval_ns = config.interval_ns / config.count;
+        config.sender.wait_ns =
+            chance(world, 10) ? config.interval_ns - 1 : span(world, config.interval_ns - 1);
+    }
     if (!tw_probe_fits(&config))
         config.sender.wait_ns = config.interval_ns / 10; /* leaves almost half of it for set-up */
+    (void)tw_probe_gather(&config);
     config.connect_ns = 1 * MS + span(world, config.interval_ns);
     config.client.step_ns = 1 * MS + span(world, config.interval_ns);
     config.resolve_ns = 1 * S + span(world, 300 * S);
@@ -741,7 +846,9 @@ static void run(uint64_t seed, struct totals *totals)
     tw_put64(octets + 8, seed);
     tw_random_seed(&world->dice, octets);
     world->totals = totals;
-    world->last_result = -1;
+    world->last_result = world->stopped_in = world->suspended_in = -1;
+    for (size_t i = 0; i < ARRAY_SIZE(world->intervals); i++)
+        world->intervals[i].number = -1;
     const struct tw_probe_config config = random_plan(world);
     rig_begin_with(&world->rig, &config, seed);
     for (unsigned i = 0; i < ACTIONS; i++)
@@ -774,6 +881,8 @@ static void whatever_the_driver_does_the_probe_keeps_its_promises(void **state)
                   (unsigned long long)results[TW_MEASUREMENT_NAME],
                   (unsigned long long)totals.left_out);
     /* Every corner was seen, or the driver is not random enough. */
+    assert_true(totals.continuous > 1000);
+    assert_true(totals.sleeps > 100);
     assert_true(totals.sessions > 100 && totals.packets > 1000 && totals.unsent > 10);
     for (unsigned i = 0; i <= TW_MEASUREMENT_NAME; i++)
         assert_true(results[i] > 10);

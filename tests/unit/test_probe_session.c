@@ -105,8 +105,12 @@ static void driver_that_slept_for_many_intervals_goes_on_with_the_present_one(vo
     wait_for_result(&rig);
     rig_set_time(&rig, RIG_FIRST_NS + 123456 * 10 * S + 5 * S);
     rig_expire(&rig);
+    take(&rig, TW_PROBE_DISCONNECT); /* no server has waited for so long */
     take(&rig, TW_PROBE_RESOLVE);
+    take(&rig, TW_PROBE_CONNECT);
     assert_quiet(&rig);
+    accept_connection(&rig);
+    say_greeting(&rig);
     assert_int_equal(rig.probe.client.step, TW_CLIENT_STEP_REQUEST);
     finish_set_up(&rig);
     send_session(&rig);
@@ -276,6 +280,169 @@ static void session_that_starts_too_late_for_any_packet_ends_in_its_interval(voi
     finish_set_up(&rig);
 }
 
+/* Stopped for longer than is left for a session: an answer that was not heard is not missed. */
+static void set_up_that_the_driver_slept_through_is_not_told(void **state)
+{
+    (void)state;
+    static void (*const steps[])(struct rig *) = {rig_connecting, rig_connected, rig_requested,
+                                                  rig_starting};
+    for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+        for (unsigned told = 0; told < 2; told++) {
+            struct rig rig;
+            steps[i](&rig);
+            rig_set_time(&rig, RIG_FIRST_NS + 7600 * MS);
+            if (told == 0)
+                tw_probe_slept(&rig.probe, TW_PROBE_STOPPED, rig.now.mono);
+            rig_expire(&rig);
+            struct tw_probe_event event;
+            bool result = false;
+            while (tw_probe_next_event(&rig.probe, &event))
+                result = result || event.type == TW_PROBE_RESULT;
+            assert_int_equal(result, told != 0);
+            assert_int_equal(rig.probe.phase, TW_PROBE_WAIT);
+            assert_int_equal(tw_probe_deadline(&rig.probe).ns, RIG_FIRST_NS + 10 * S);
+        }
+    }
+}
+
+/* What failed before the stop did so without it. */
+static void failure_before_a_stop_is_told(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_connecting(&rig);
+    tw_probe_connect_failed(&rig.probe, ECONNREFUSED, rig.now.mono);
+    rig_set_time(&rig, RIG_FIRST_NS + 9 * S);
+    tw_probe_slept(&rig.probe, TW_PROBE_STOPPED, rig.now.mono);
+    rig_expire(&rig);
+    take(&rig, TW_PROBE_RESOLVE);
+    const struct tw_measurement m = *take(&rig, TW_PROBE_RESULT).measurement;
+    assert_int_equal(m.state, TW_MEASUREMENT_UNREACHABLE);
+    assert_int_equal(m.trouble.error, ECONNREFUSED);
+}
+
+static void packets_that_left_before_a_stop_are_told(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_testing(&rig);
+    send_packet(&rig);
+    rig_set_time(&rig, rig.now.mono.ns + 10 * MS);
+    struct tw_arrival arrival = arrival_now(&rig);
+    rig_set_time(&rig, rig.now.mono.ns + 9 * S);
+    arrival.read = rig.now;
+    tw_probe_slept(&rig.probe, TW_PROBE_STOPPED, rig.now.mono);
+    uint8_t reply[41];
+    struct tw_sample sample;
+    make_reply(rig.packet, 0, reply);
+    assert_true(tw_probe_receive(&rig.probe, reply, sizeof reply, &arrival, &sample));
+    const struct tw_measurement m = wait_for_result(&rig);
+    assert_int_equal(m.state, TW_MEASUREMENT_OK);
+    assert_int_equal(m.summary.sent, 1);
+    assert_int_equal(m.summary.received, 1);
+}
+
+static void suspend_leaves_out_what_is_not_answered(void **state)
+{
+    (void)state;
+    for (unsigned answered = 0; answered < 3; answered++) {
+        struct rig rig;
+        rig_testing(&rig);
+        rig.probe.refresh_at = TW_NEVER;
+        for (unsigned i = 0; i < 2; i++) {
+            send_packet(&rig);
+            rig_set_time(&rig, rig.now.mono.ns + 10 * MS);
+            if (i < answered)
+                reflect_packet(&rig);
+            rig_set_time(&rig, rig.now.mono.ns + 90 * MS);
+        }
+        tw_probe_slept(&rig.probe, TW_PROBE_SUSPENDED, rig.now.mono);
+        take(&rig, TW_PROBE_DISCONNECT);
+        assert_quiet(&rig);
+        assert_false(tw_probe_send_due(&rig.probe, rig.now.mono));
+        reflect_packet(&rig); /* perhaps it waited; nobody knows since when */
+        if (answered == 2) {
+            const struct tw_measurement m = wait_for_result(&rig);
+            assert_int_equal(m.state, TW_MEASUREMENT_OK);
+            assert_int_equal(m.summary.sent, 2);
+            assert_int_equal(m.summary.received, 2);
+        }
+        wait_for(&rig, TW_PROBE_CONNECT);
+        assert_int_equal(rig.now.mono.ns, RIG_FIRST_NS + 10 * S);
+        accept_connection(&rig);
+        say_greeting(&rig);
+        finish_set_up(&rig);
+        assert_int_equal(rig.probe.counters.lost, 0);
+        assert_int_equal(rig.probe.counters.late, 0);
+        assert_int_equal(rig.probe.counters.sent, answered == 2 ? 2 : 0);
+    }
+}
+
+static void set_up_begins_anew_after_a_suspend(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_starting(&rig);
+    rig.probe.refresh_at = TW_NEVER;
+    tw_probe_slept(&rig.probe, TW_PROBE_SUSPENDED, rig.now.mono);
+    rig_expire(&rig);
+    take(&rig, TW_PROBE_DISCONNECT);
+    take(&rig, TW_PROBE_CONNECT);
+    accept_connection(&rig);
+    say_greeting(&rig);
+    finish_set_up(&rig);
+    send_session(&rig);
+    assert_int_equal(wait_for_result(&rig).begun.ns, RIG_FIRST_NS);
+
+    rig_starting(&rig); /* and when its network does not come back in time */
+    rig.probe.refresh_at = TW_NEVER;
+    tw_probe_slept(&rig.probe, TW_PROBE_SUSPENDED, rig.now.mono);
+    rig_expire(&rig);
+    take(&rig, TW_PROBE_DISCONNECT);
+    take(&rig, TW_PROBE_CONNECT);
+    rig_set_time(&rig, RIG_FIRST_NS + 7 * S);
+    tw_probe_connect_failed(&rig.probe, ENETUNREACH, rig.now.mono);
+    take(&rig, TW_PROBE_RESOLVE);
+    assert_quiet_until(&rig, RIG_FIRST_NS + 10 * S - 1);
+}
+
+/* However long the target could not be reached before: its network comes back in a moment. */
+static void delays_between_attempts_begin_anew_after_a_suspend(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_starting(&rig);
+    rig.probe.refresh_at = TW_NEVER;
+    rig.probe.failures = 20;
+    tw_probe_slept(&rig.probe, TW_PROBE_SUSPENDED, rig.now.mono);
+    rig_expire(&rig);
+    take(&rig, TW_PROBE_DISCONNECT);
+    take(&rig, TW_PROBE_CONNECT);
+    tw_probe_connect_failed(&rig.probe, ENETUNREACH, rig.now.mono);
+    take(&rig, TW_PROBE_RESOLVE);
+    wait_for(&rig, TW_PROBE_CONNECT);
+    assert_true(rig.now.mono.ns <= RIG_FIRST_NS + 10 * S / 16 + 1);
+}
+
+/* And after a session that sent something. */
+static void delays_between_attempts_begin_anew_with_a_packet(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_testing(&rig);
+    rig.probe.failures = 20;
+    send_session(&rig);
+    wait_for_result(&rig);
+    tw_probe_disconnected(&rig.probe, rig.now.mono);
+    wait_for(&rig, TW_PROBE_CONNECT);
+    tw_probe_connect_failed(&rig.probe, ECONNREFUSED, rig.now.mono);
+    take(&rig, TW_PROBE_RESOLVE);
+    answer_name(&rig, 1);
+    const int64_t failed_ns = rig.now.mono.ns;
+    wait_for(&rig, TW_PROBE_CONNECT);
+    assert_true(rig.now.mono.ns - failed_ns <= 10 * S / 16 + 1);
+}
+
 static void packet_the_kernel_did_not_take_was_never_sent(void **state)
 {
     (void)state;
@@ -369,6 +536,39 @@ static void late_reply_moves_the_counter_once(void **state)
     assert_int_equal(next.counters.lost, 8);
 }
 
+static void transmit_timestamp_finds_its_packet_in_this_session_or_the_one_before(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_testing(&rig);
+    const struct tw_probe_packet first = {1, 0};
+    send_packet(&rig);
+    tw_wall at = {rig.now.wall.ns + 5};
+    assert_false(
+        tw_probe_departed(&rig.probe, (struct tw_probe_packet){0, 0}, at, TW_SOURCE_KERNEL));
+    assert_false(
+        tw_probe_departed(&rig.probe, (struct tw_probe_packet){2, 0}, at, TW_SOURCE_KERNEL));
+    assert_false(
+        tw_probe_departed(&rig.probe, (struct tw_probe_packet){1, 1}, at, TW_SOURCE_KERNEL));
+    assert_true(tw_probe_departed(&rig.probe, first, at, TW_SOURCE_KERNEL));
+    reflect_packet(&rig);
+    assert_int_equal(rig_window(&rig)->stats.observation.transmit_source, TW_SOURCE_KERNEL);
+
+    send_session(&rig);
+    (void)wait_for_result(&rig);
+    rig_set_time(&rig, RIG_FIRST_NS + 10 * S);
+    rig_expire(&rig);
+    finish_set_up(&rig);
+    send_packet(&rig);
+    at.ns = rig.now.wall.ns + 5;
+    assert_true(
+        tw_probe_departed(&rig.probe, (struct tw_probe_packet){2, 0}, at, TW_SOURCE_KERNEL));
+    at.ns = rig.now.wall.ns - 10 * S + 5;
+    assert_true(tw_probe_departed(&rig.probe, first, at, TW_SOURCE_KERNEL));
+    tw_probe_close(&rig.probe, rig.now.mono);
+    assert_false(tw_probe_departed(&rig.probe, first, at, TW_SOURCE_KERNEL));
+}
+
 static void garbage_changes_nothing(void **state)
 {
     (void)state;
@@ -379,19 +579,56 @@ static void garbage_changes_nothing(void **state)
         uint8_t garbage[RIG_PACKET];
         tw_random_fill(&rig.random, garbage, sizeof garbage);
         const struct tw_arrival arrival = arrival_now(&rig);
-        tw_probe_receive(&rig.probe, garbage, n, &arrival);
+        struct tw_sample sample;
+        tw_probe_receive(&rig.probe, garbage, n, &arrival, &sample);
     }
     for (size_t n = 0; n < 38; n++) { /* too short for a reply (conformance SND-11) */
         uint8_t reply[41];
         make_reply(rig.packet, 0, reply);
         const struct tw_arrival arrival = arrival_now(&rig);
-        tw_probe_receive(&rig.probe, reply, n, &arrival);
+        struct tw_sample sample;
+        tw_probe_receive(&rig.probe, reply, n, &arrival, &sample);
     }
     send_session(&rig);
     const struct tw_measurement m = wait_for_result(&rig);
     assert_int_equal(m.summary.received, 0);
     assert_int_equal(m.summary.late, 0);
     assert_int_equal(m.state, TW_MEASUREMENT_SILENT);
+    assert_int_equal(m.rejected.too_short, 38 + 38);
+    assert_int_equal(m.rejected.foreign, RIG_PACKET - 38);
+    assert_int_equal(m.rejected.not_authentic, 0);
+}
+
+/* The reply of a session before is none of this one, and no stranger's. */
+static void what_came_instead_of_replies_is_counted_by_interval(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_testing(&rig);
+    uint8_t reply[41];
+    make_reply(rig.packet, 0, reply);
+    const struct tw_arrival before = arrival_now(&rig);
+    struct tw_sample sample;
+    assert_false(tw_probe_receive(&rig.probe, reply, sizeof reply, &before, &sample));
+    send_packet(&rig);
+    make_reply(rig.packet, 0, reply);
+    send_session(&rig);
+    reply[30] ^= 1; /* in T1 */
+    struct tw_arrival arrival = arrival_now(&rig);
+    assert_false(tw_probe_receive(&rig.probe, reply, sizeof reply, &arrival, &sample));
+    struct tw_measurement m = wait_for_result(&rig);
+    assert_int_equal(m.rejected.foreign, 1); /* before a packet had left nothing was answered */
+
+    rig_set_time(&rig, RIG_FIRST_NS + 10 * S);
+    rig_expire(&rig);
+    finish_set_up(&rig);
+    send_packet(&rig);
+    reply[30] ^= 1;
+    arrival = arrival_now(&rig);
+    assert_true(tw_probe_receive(&rig.probe, reply, sizeof reply, &arrival, &sample));
+    send_session(&rig);
+    m = wait_for_result(&rig);
+    assert_int_equal(m.rejected.foreign, 0);
 }
 
 static void reply_before_the_first_session_is_ignored(void **state)
@@ -417,11 +654,20 @@ int main(void)
         cmocka_unit_test(stall_is_made_up_for_by_three_packets_at_once_at_most),
         cmocka_unit_test(no_packet_leaves_when_its_loss_could_not_be_told_in_its_interval),
         cmocka_unit_test(session_that_starts_too_late_for_any_packet_ends_in_its_interval),
+        cmocka_unit_test(set_up_that_the_driver_slept_through_is_not_told),
+        cmocka_unit_test(failure_before_a_stop_is_told),
+        cmocka_unit_test(packets_that_left_before_a_stop_are_told),
+        cmocka_unit_test(suspend_leaves_out_what_is_not_answered),
+        cmocka_unit_test(set_up_begins_anew_after_a_suspend),
+        cmocka_unit_test(delays_between_attempts_begin_anew_after_a_suspend),
+        cmocka_unit_test(delays_between_attempts_begin_anew_with_a_packet),
         cmocka_unit_test(packet_the_kernel_did_not_take_was_never_sent),
         cmocka_unit_test(kernel_that_never_takes_a_packet_is_tried_at_the_packets_pace),
         cmocka_unit_test(refused_packet_is_not_tried_at_once_again_after_a_stall),
         cmocka_unit_test(late_reply_moves_the_counter_once),
+        cmocka_unit_test(transmit_timestamp_finds_its_packet_in_this_session_or_the_one_before),
         cmocka_unit_test(garbage_changes_nothing),
+        cmocka_unit_test(what_came_instead_of_replies_is_counted_by_interval),
         cmocka_unit_test(reply_before_the_first_session_is_ignored),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

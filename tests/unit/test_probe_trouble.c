@@ -162,29 +162,29 @@ static void every_failure_has_its_state(void **state)
     add_greeting(&in, 0);
     say(&rig, &in);
     take(&rig, TW_PROBE_DISCONNECT);
-    assert_int_equal(rig.probe.measurement.state, TW_MEASUREMENT_REFUSED);
-    assert_int_equal(rig.probe.measurement.trouble.failure, TW_CLIENT_MODES_ZERO);
+    assert_int_equal(rig_window(&rig)->measurement.state, TW_MEASUREMENT_REFUSED);
+    assert_int_equal(rig_window(&rig)->measurement.trouble.failure, TW_CLIENT_MODES_ZERO);
 
     rig_connected(&rig);
     in.n = 0;
     add_greeting(&in, 4);
     say(&rig, &in);
     take(&rig, TW_PROBE_DISCONNECT);
-    assert_int_equal(rig.probe.measurement.state, TW_MEASUREMENT_REFUSED);
-    assert_int_equal(rig.probe.measurement.trouble.failure, TW_CLIENT_MODE_MISSING);
+    assert_int_equal(rig_window(&rig)->measurement.state, TW_MEASUREMENT_REFUSED);
+    assert_int_equal(rig_window(&rig)->measurement.trouble.failure, TW_CLIENT_MODE_MISSING);
 
     rig_requested(&rig);
     rig_set_time(&rig, RIG_FIRST_NS + 3 * S);
     rig_expire(&rig);
     take(&rig, TW_PROBE_DISCONNECT);
-    assert_int_equal(rig.probe.measurement.state, TW_MEASUREMENT_SILENT);
+    assert_int_equal(rig_window(&rig)->measurement.state, TW_MEASUREMENT_SILENT);
 
     rig_starting(&rig);
     say_start_ack(&rig, 2);
     take(&rig, TW_PROBE_DISCONNECT);
-    assert_int_equal(rig.probe.measurement.state, TW_MEASUREMENT_REFUSED);
-    assert_int_equal(rig.probe.measurement.trouble.accept, 2);
-    assert_int_equal(rig.probe.measurement.trouble.step, TW_CLIENT_STEP_START);
+    assert_int_equal(rig_window(&rig)->measurement.state, TW_MEASUREMENT_REFUSED);
+    assert_int_equal(rig_window(&rig)->measurement.trouble.accept, 2);
+    assert_int_equal(rig_window(&rig)->measurement.trouble.step, TW_CLIENT_STEP_START);
 }
 
 int main(void)

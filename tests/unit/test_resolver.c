@@ -1,6 +1,6 @@
 /* lib/sys/resolver.h. The C library's getaddrinfo is replaced by the linker (--wrap), so that names
- * can be made to hang, to fail and to have any addresses; the test program decides, the code under
- * test is the shipped one. */
+ * can be made to hang, to fail and to have any addresses, and so is the clock by which a look-up is
+ * slow; the test program decides, the code under test is the shipped one. */
 #include "twamp-config.h"
 
 #include <stdarg.h>
@@ -30,18 +30,29 @@
 
 enum { PATIENCE_MS = 10000 };
 
-/* A name that begins with "hang" does not come back before `let_go` is posted; then the name is
- * unknown. "many" has more addresses than fit, "quick" has one. All other names are asked of the
- * system. */
-static sem_t let_go;
+/* A name that begins with "hang" does not come back before it is let go, the first first; then the
+ * name is unknown. "many" has more addresses than fit, "quick" has one. All other names are asked
+ * of the system. */
 static sem_t hanging; /* posted when a look-up has begun to hang */
 static atomic_int returned;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t more = PTHREAD_COND_INITIALIZER;
+static int asked, let_go; /* look-ups of names that begin with "hang"; guarded by the lock */
+static atomic_llong ahead_ns;
 static atomic_bool signals_blocked;
 
 int __real_getaddrinfo(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 int __wrap_getaddrinfo(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 void __real_freeaddrinfo(struct addrinfo *);
 void __wrap_freeaddrinfo(struct addrinfo *);
+
+tw_mono __real_tw_clock_mono(void);
+tw_mono __wrap_tw_clock_mono(void);
+
+tw_mono __wrap_tw_clock_mono(void)
+{
+    return tw_mono_after(__real_tw_clock_mono(), atomic_load(&ahead_ns));
+}
 
 /* A made-up list; freeaddrinfo of the system must not see it. */
 static struct sockaddr_in6 made_up_six[6];
@@ -111,6 +122,25 @@ static int quick(struct addrinfo **list)
     return 0;
 }
 
+static void hang(void)
+{
+    pthread_mutex_lock(&lock);
+    const int number = ++asked;
+    sem_post(&hanging);
+    while (let_go < number)
+        pthread_cond_wait(&more, &lock);
+    pthread_mutex_unlock(&lock);
+    atomic_fetch_add(&returned, 1);
+}
+
+static int count_asked(void)
+{
+    pthread_mutex_lock(&lock);
+    const int n = asked;
+    pthread_mutex_unlock(&lock);
+    return n;
+}
+
 int __wrap_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
                        struct addrinfo **list)
 {
@@ -120,10 +150,7 @@ int __wrap_getaddrinfo(const char *host, const char *service, const struct addri
                                        sigismember(&mask, SIGINT) == 1 &&
                                        sigismember(&mask, SIGHUP) == 1);
     if (strncmp(host, "hang", 4) == 0) {
-        sem_post(&hanging);
-        while (sem_wait(&let_go) != 0)
-            ;
-        atomic_fetch_add(&returned, 1);
+        hang();
         return EAI_NONAME;
     }
     if (strcmp(host, "many") == 0)
@@ -296,12 +323,20 @@ static void descriptor_is_ready_until_the_last_answer_is_taken(void **state)
     tw_resolver_free(resolver);
 }
 
-/* The semaphores count exactly: what hangs is let go by the test that made it hang. */
+/* These count exactly: what hangs is let go by the test that made it hang. */
 static void wait_until_hanging(unsigned n)
 {
     while (n > 0)
         if (sem_wait(&hanging) == 0)
             n--;
+}
+
+static void let_next_go(int n)
+{
+    pthread_mutex_lock(&lock);
+    let_go += n;
+    pthread_cond_broadcast(&more);
+    pthread_mutex_unlock(&lock);
 }
 
 static void wait_until_returned(int n)
@@ -320,7 +355,7 @@ static void hanging_name_does_not_hold_up_the_others(void **state)
     wait_until_hanging(1);
     assert_int_equal(ask(resolver, "quick", 4).count, 1);
     assert_int_equal(ask(resolver, "192.0.2.1", 4).count, 1);
-    sem_post(&let_go);
+    let_next_go(1);
     const struct tw_resolver_answer answer = wait_for_answer(resolver);
     assert_int_equal(answer.tag, 1);
     assert_int_equal(answer.error, EAI_NONAME);
@@ -328,7 +363,131 @@ static void hanging_name_does_not_hold_up_the_others(void **state)
     wait_until_returned(before + 1);
 }
 
-/* Eight dead names and a few threads: literals need none, and the end comes all the same. */
+/* Literals need no thread, and the end comes all the same. */
+static void ask_hanging(struct tw_resolver *resolver, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        char host[16];
+        snprintf(host, sizeof host, "hang%u", i);
+        assert_int_equal(tw_resolver_ask(resolver, i, host, 0), 0);
+    }
+}
+
+/* Of names that hung and now are unknown: each once. */
+static void take_hanging(struct tw_resolver *resolver, unsigned n)
+{
+    bool seen[128] = {false};
+    for (unsigned i = 0; i < n; i++) {
+        const struct tw_resolver_answer answer = wait_for_answer(resolver);
+        assert_int_equal(answer.error, EAI_NONAME);
+        assert_in_range(answer.tag, 0, n - 1);
+        assert_false(seen[answer.tag]);
+        seen[answer.tag] = true;
+    }
+}
+
+static void fifty_hanging_names_do_not_hold_up_a_good_one(void **state)
+{
+    (void)state;
+    enum { NAMES = 50 };
+    struct tw_resolver *resolver = start();
+    ask_hanging(resolver, NAMES);
+    assert_int_equal(ask(resolver, "quick", 4).count, 1);
+    wait_until_hanging(NAMES);
+    let_next_go(NAMES);
+    take_hanging(resolver, NAMES);
+    tw_resolver_free(resolver);
+}
+
+/* More than there are threads. Once it is known that they hang, they leave half of the threads to
+ * the others, although these are asked for later. */
+static void names_that_were_slow_leave_half_of_the_threads(void **state)
+{
+    (void)state;
+    enum { NAMES = 100, THREADS = 64 };
+    struct tw_resolver *resolver = start();
+    ask_hanging(resolver, NAMES);
+    wait_until_hanging(THREADS);
+    atomic_fetch_add(&ahead_ns, 10 * TW_NS_PER_S);
+    let_next_go(THREADS);
+    wait_until_hanging(NAMES - THREADS);
+    atomic_fetch_add(&ahead_ns, 10 * TW_NS_PER_S);
+    let_next_go(NAMES - THREADS);
+    take_hanging(resolver, NAMES);
+
+    const int before = count_asked();
+    ask_hanging(resolver, NAMES);
+    wait_until_hanging(THREADS / 2);
+    for (unsigned i = 0; i < THREADS / 2 - 1; i++) {
+        char host[16];
+        snprintf(host, sizeof host, "hangs-too%u", i);
+        assert_int_equal(tw_resolver_ask(resolver, NAMES + i, host, 0), 0);
+    }
+    wait_until_hanging(THREADS / 2 - 1);
+    assert_int_equal(ask(resolver, "quick", 4).count, 1);
+    assert_int_equal(count_asked(), before + THREADS - 1);
+
+    const int all = NAMES + THREADS / 2 - 1;
+    let_next_go(all);
+    bool seen[NAMES + THREADS] = {false};
+    for (int i = 0; i < all; i++) {
+        const struct tw_resolver_answer answer = wait_for_answer(resolver);
+        assert_in_range(answer.tag, 0, all - 1);
+        assert_false(seen[answer.tag]);
+        seen[answer.tag] = true;
+    }
+    wait_until_hanging(NAMES - THREADS / 2);
+    tw_resolver_free(resolver);
+}
+
+/* A name server that is back: its names are like the others again. */
+static void name_that_was_slow_once_is_quick_again(void **state)
+{
+    (void)state;
+    enum { NAMES = 40 };
+    struct tw_resolver *resolver = start();
+    for (int round = 0; round < 2; round++) {
+        ask_hanging(resolver, NAMES);
+        wait_until_hanging(round == 0 ? NAMES : 32);
+        if (round == 0)
+            atomic_fetch_add(&ahead_ns, TW_NS_PER_S);
+        let_next_go(NAMES);
+        take_hanging(resolver, NAMES);
+    }
+    wait_until_hanging(NAMES - 32);
+    ask_hanging(resolver, NAMES);
+    wait_until_hanging(NAMES);
+    let_next_go(NAMES);
+    take_hanging(resolver, NAMES);
+    tw_resolver_free(resolver);
+}
+
+/* Classes of one server ask for one name. */
+static void name_is_looked_up_once_for_all_who_ask(void **state)
+{
+    (void)state;
+    enum { ASKING = 21 };
+    struct tw_resolver *resolver = start();
+    const int before = count_asked();
+    for (uint64_t tag = 0; tag < ASKING; tag++)
+        assert_int_equal(tw_resolver_ask(resolver, tag, "hang", 0), 0);
+    assert_int_equal(tw_resolver_ask(resolver, ASKING, "hang", 4), 0); /* another question */
+    wait_until_hanging(2);
+    assert_int_equal(count_asked(), before + 2);
+    let_next_go(2);
+    take_hanging(resolver, ASKING + 1);
+    assert_false(is_ready(resolver, 0));
+
+    assert_int_equal(tw_resolver_ask(resolver, 0, "hang", 0), 0); /* nothing is remembered */
+    assert_int_equal(tw_resolver_ask(resolver, 1, "hang", 0), 0);
+    wait_until_hanging(1);
+    const int returned_before = atomic_load(&returned);
+    tw_resolver_free(resolver); /* with questions that wait for another's answer */
+    let_next_go(1);
+    wait_until_returned(returned_before + 1);
+    usleep(50000);
+}
+
 static void hanging_names_delay_the_end_by_less_than_a_second(void **state)
 {
     (void)state;
@@ -340,7 +499,7 @@ static void hanging_names_delay_the_end_by_less_than_a_second(void **state)
         assert_int_equal(tw_resolver_ask(resolver, (uint64_t)i, host, 0), 0);
     }
     assert_int_equal(ask(resolver, "2001:db8::1", 0).count, 1);
-    wait_until_hanging(4);
+    wait_until_hanging(8);
     const int fd = tw_resolver_descriptor(resolver);
     const tw_mono begun = tw_clock_mono();
     tw_resolver_free(resolver);
@@ -349,9 +508,8 @@ static void hanging_names_delay_the_end_by_less_than_a_second(void **state)
      * nor a descriptor that may be somebody else's by now. */
     const int reused = open("/dev/null", O_RDWR | O_CLOEXEC);
     assert_true(fd != reused || fcntl(reused, F_GETFD) >= 0);
-    for (int i = 0; i < 4; i++)
-        sem_post(&let_go);
-    wait_until_returned(before + 4);
+    let_next_go(8);
+    wait_until_returned(before + 8);
     usleep(50000);
     close(reused);
 }
@@ -370,7 +528,6 @@ static void end_is_prompt_when_nothing_hangs(void **state)
 
 int main(void)
 {
-    sem_init(&let_go, 0, 0);
     sem_init(&hanging, 0, 0);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(literal_is_its_own_answer),
@@ -382,6 +539,10 @@ int main(void)
         cmocka_unit_test(useless_addresses_are_left_out),
         cmocka_unit_test(descriptor_is_ready_until_the_last_answer_is_taken),
         cmocka_unit_test(hanging_name_does_not_hold_up_the_others),
+        cmocka_unit_test(fifty_hanging_names_do_not_hold_up_a_good_one),
+        cmocka_unit_test(names_that_were_slow_leave_half_of_the_threads),
+        cmocka_unit_test(name_that_was_slow_once_is_quick_again),
+        cmocka_unit_test(name_is_looked_up_once_for_all_who_ask),
         cmocka_unit_test(hanging_names_delay_the_end_by_less_than_a_second),
         cmocka_unit_test(end_is_prompt_when_nothing_hangs),
     };

@@ -2,6 +2,8 @@
  * conformance E-22), with a real test plane behind. */
 #include "sessions_rig.h"
 
+#include <stdatomic.h>
+
 #include "reflector/roster.h"
 
 enum { EXPIRED_KEPT = 256 };
@@ -80,6 +82,27 @@ static void all_that_are_accepted_start_together(void **state)
     twd_roster_free(&roster);
 }
 
+static void a_roster_was_heard_when_the_last_of_its_sessions_was(void **state)
+{
+    struct fixture *fixture = *state;
+    struct twd_roster roster;
+    struct twd_session *sessions[3];
+    const tw_mono begun = tw_clock_mono();
+    twd_roster_init(&roster, fixture->sessions);
+    assert_true(twd_roster_heard(&roster).ns < begun.ns - 1000 * TW_NS_PER_S); /* none */
+    fill(fixture, &roster, 3, 1000, sessions);
+    const int64_t made = twd_roster_heard(&roster).ns;
+    assert_true(made >= begun.ns && made <= tw_clock_mono().ns);
+    for (unsigned last = 0; last < 3; last++) {
+        for (unsigned i = 0; i < 3; i++)
+            atomic_store(&sessions[i]->flow.heard_ns, begun.ns + (i == last ? 2 : 1));
+        assert_int_equal(twd_roster_heard(&roster).ns, begun.ns + 2);
+    }
+    twd_roster_part(&roster, TWD_PARTING_END);
+    assert_true(twd_roster_heard(&roster).ns < begun.ns - 1000 * TW_NS_PER_S);
+    twd_roster_free(&roster);
+}
+
 static void what_refwait_ended_can_be_stopped_once(void **state)
 {
     struct fixture *fixture = *state;
@@ -113,6 +136,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(sessions_start_and_stop_one_by_one, make, destroy),
         cmocka_unit_test_setup_teardown(all_that_are_accepted_start_together, make, destroy),
+        cmocka_unit_test_setup_teardown(a_roster_was_heard_when_the_last_of_its_sessions_was, make,
+                                        destroy),
         cmocka_unit_test_setup_teardown(what_refwait_ended_can_be_stopped_once, make, destroy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -157,8 +157,42 @@ static void missing_receive_timestamp_says_nothing_of_both(void **state)
     open_session(&s, (struct tw_sender_config){.padding_length = 27});
     for (int i = 0; i < 5; i++)
         exchange(&s, zero);
-    assert_int_equal(s.sender.quirks, TW_QUIRK_ZERO_RECEIVE);
+    assert_int_equal(s.sender.quirks, TW_QUIRK_ZERO_RECEIVE | TW_QUIRK_ZERO_TRANSMIT);
     assert_int_equal(s.sender.zero_receive, 5);
+    assert_int_equal(s.sender.zero_transmit, 5);
+}
+
+/* In the months around the end of the NTP era zero is near the present time, and plainly so of the
+ * other format. */
+static void zero_is_no_time_in_any_format(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t t2, t3;
+        uint32_t quirks;
+    } rows[] = {
+        {0, 0, TW_QUIRK_ZERO_RECEIVE | TW_QUIRK_ZERO_TRANSMIT},
+        {1, 0, TW_QUIRK_ZERO_TRANSMIT | TW_QUIRK_PTP_UNASKED},
+        {0, 1, TW_QUIRK_ZERO_RECEIVE | TW_QUIRK_PTP_UNASKED},
+    };
+    const int64_t era_ns = INT64_C(2085978496) * TW_NS_PER_S;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct session s;
+        open_session(&s, (struct tw_sender_config){.padding_length = 27, .tai_utc_s = 37});
+        s.wall_ns = era_ns - 100 * MS;
+        const uint64_t known = tw_ptp_from_wall((tw_wall){era_ns}, 37);
+        exchange(&s, (struct reply){
+                         .t2 = rows[i].t2 != 0 ? known : 0,
+                         .t3 = rows[i].t3 != 0 ? known : 0,
+                         .error = 0x4001,
+                     });
+        const bool both = rows[i].t2 + rows[i].t3 == 0;
+        assert_int_equal(s.sender.quirks, rows[i].quirks);
+        assert_int_equal(s.sample.rtt_ns, 750 * MS);
+        assert_int_equal(s.sample.forward_ns + s.sample.reverse_ns, 750 * MS);
+        if (!both)
+            assert_int_equal(s.sample.forward_ns, 100 * MS);
+    }
 }
 
 static void multiplier_zero_is_noted(void **state)
@@ -357,6 +391,7 @@ int main(void)
         cmocka_unit_test(timestamps_that_are_always_the_same_are_noted_from_the_third_on),
         cmocka_unit_test(timestamps_that_differed_once_are_not_always_the_same),
         cmocka_unit_test(missing_receive_timestamp_says_nothing_of_both),
+        cmocka_unit_test(zero_is_no_time_in_any_format),
         cmocka_unit_test(multiplier_zero_is_noted),
         cmocka_unit_test(quirks_stay),
         cmocka_unit_test(datagrams_that_are_no_replies_of_ours_show_none),

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "hex.h"
+#include "lib/quirk.h"
 #include "lib/reflector.h"
 #include "sender_rig.h"
 
@@ -39,6 +40,7 @@ static void reply_becomes_a_sample(void **state)
     assert_int_equal(sample->t2.ns, WALL_NS + 1500 * MS);
     assert_int_equal(sample->t3.ns, WALL_NS + 1750 * MS);
     assert_int_equal(sample->t4.ns, WALL_NS + 1000 * MS);
+    assert_int_equal(sample->read.ns, WALL_NS + 1001 * MS);
     assert_int_equal(sample->rtt_ns, 500 * MS);
     assert_int_equal(sample->rtt_total_ns, 750 * MS);
     assert_int_equal(sample->forward_ns, 1250 * MS);
@@ -85,16 +87,21 @@ static void perfsonar_reply_is_understood(void **state)
     assert_int_equal(s.sample.flags, 0);
 }
 
+static bool depart(struct session *s, uint32_t sequence, int64_t at_ns, enum tw_source source)
+{
+    return tw_sender_departed(&s->sender, sequence, (tw_wall){WALL_NS + at_ns}, source);
+}
+
 static void transmit_timestamp_of_the_kernel_replaces_ours(void **state)
 {
     (void)state;
     struct session s;
     open_session(&s, (struct tw_sender_config){0});
     send_at(&s, 0);
-    tw_sender_departed(&s.sender, 0, (tw_wall){WALL_NS + 50}, TW_SOURCE_KERNEL);
-    tw_sender_departed(&s.sender, 0, (tw_wall){WALL_NS + 70}, TW_SOURCE_HARDWARE);
-    tw_sender_departed(&s.sender, 1, (tw_wall){WALL_NS + 90}, TW_SOURCE_KERNEL);
-    tw_sender_departed(&s.sender, SLOTS, (tw_wall){WALL_NS + 90}, TW_SOURCE_KERNEL);
+    assert_true(depart(&s, 0, 50, TW_SOURCE_KERNEL));
+    assert_true(depart(&s, 0, 70, TW_SOURCE_HARDWARE));
+    assert_false(depart(&s, 1, 90, TW_SOURCE_KERNEL));
+    assert_false(depart(&s, SLOTS, 90, TW_SOURCE_KERNEL));
     assert_answered(&s, 0, MS, 0);
     assert_int_equal(s.sample.t1.ns, WALL_NS + 70);
     assert_int_equal(s.sample.rtt_total_ns, MS - 70);
@@ -104,6 +111,22 @@ static void transmit_timestamp_of_the_kernel_replaces_ours(void **state)
     assert_answered(&s, 1, 3 * MS, 0);
     assert_int_equal(s.sample.t1.ns, WALL_NS + 2 * MS);
     assert_int_equal(s.sample.transmit_source, TW_SOURCE_USER);
+}
+
+static void transmit_timestamp_of_another_packet_is_refused(void **state)
+{
+    (void)state;
+    struct session s;
+    open_session(&s, (struct tw_sender_config){.wait_ns = 100 * MS});
+    send_at(&s, 0);
+    assert_false(depart(&s, 0, -1, TW_SOURCE_KERNEL));
+    assert_false(depart(&s, 0, 100 * MS + 1, TW_SOURCE_KERNEL));
+    assert_answered(&s, 0, MS, 0);
+    assert_int_equal(s.sample.t1.ns, WALL_NS);
+    assert_int_equal(s.sample.transmit_source, TW_SOURCE_USER);
+    send_at(&s, MS);
+    assert_true(depart(&s, 1, 101 * MS, TW_SOURCE_KERNEL));
+    assert_true(depart(&s, 1, MS, TW_SOURCE_KERNEL)); /* held against our own stamp */
 }
 
 static void clock_step_during_the_round_trip_is_an_anomaly(void **state)
@@ -129,9 +152,11 @@ static void clock_step_during_the_round_trip_is_an_anomaly(void **state)
         assert_answered(&s, 0, 100 * MS, cases[i].flags);
         assert_int_equal(s.sample.rtt_total_ns, 100 * MS + cases[i].step_ns);
         assert_int_equal(s.sender.unanswered, 0);
-        /* A packet sent after the step is measured again. */
+        const int64_t offset_ns = s.sample.clock_offset_ns;
+        /* A packet sent after the step is measured again, and shows it. */
         send_at(&s, 200 * MS);
         assert_answered(&s, 1, 300 * MS, 0);
+        assert_int_equal(s.sample.clock_offset_ns - offset_ns, cases[i].step_ns);
     }
 }
 
@@ -163,15 +188,27 @@ static void impossible_delays_are_flagged_and_still_answer(void **state)
     open_session(&s, (struct tw_sender_config){0});
     uint8_t reply[HEADER];
     send_at(&s, 0);
-    put_reply(&s, (struct reply){.t2 = WALL_NTP + 5, .t3 = WALL_NTP}, reply);
+    /* A microsecond is no more than the resolution of two clocks. */
+    put_reply(&s, (struct reply){.t2 = WALL_NTP + 4294, .t3 = WALL_NTP, .error = 1}, reply);
     assert_int_equal(receive_at(&s, reply, HEADER, MS), TW_SENDER_SAMPLE);
-    assert_int_equal(s.sample.flags, TW_SAMPLE_ANOMALY);
-    /* A second of processing within a round trip of a millisecond. */
+    assert_int_equal(s.sample.flags, 0);
+    assert_int_equal(s.sender.quirks, 0);
     send_at(&s, 0);
-    put_reply(&s, (struct reply){.t2 = WALL_NTP, .t3 = WALL_NTP + (UINT64_C(1) << 32)}, reply);
+    put_reply(&s, (struct reply){.t2 = WALL_NTP + 4300, .t3 = WALL_NTP, .error = 1}, reply);
     assert_int_equal(receive_at(&s, reply, HEADER, MS), TW_SENDER_SAMPLE);
-    assert_int_equal(s.sample.flags, TW_SAMPLE_ANOMALY);
+    assert_int_equal(s.sample.flags, TW_SAMPLE_CONTRADICTORY);
+    assert_int_equal(s.sample.rtt_total_ns, MS);
+    assert_int_equal(s.sender.quirks, TW_QUIRK_CONTRADICTORY);
+    /* A second of processing within a round trip of a millisecond. */
+    open_session(&s, (struct tw_sender_config){0});
+    send_at(&s, 0);
+    put_reply(&s, (struct reply){.t2 = WALL_NTP, .t3 = WALL_NTP + (UINT64_C(1) << 32), .error = 1},
+              reply);
+    assert_int_equal(receive_at(&s, reply, HEADER, MS), TW_SENDER_SAMPLE);
+    assert_int_equal(s.sample.flags, TW_SAMPLE_CONTRADICTORY);
     assert_int_equal(s.sample.rtt_ns, -999 * MS);
+    assert_int_equal(s.sample.rtt_total_ns, MS);
+    assert_int_equal(s.sender.quirks, TW_QUIRK_CONTRADICTORY);
     assert_int_equal(s.sender.unanswered, 0);
 }
 
@@ -188,16 +225,45 @@ static void ntp_era_may_end_anywhere_on_the_way(void **state)
         assert_int_equal(tw_get64(s.packet + 4), t1);
         uint8_t reply[HEADER];
         put_reply(&s, (struct reply){.t2 = t1 + 0x40000000, .t3 = t1 + 0x80000000}, reply);
-        /* T2 is 0 on the wire when the era begins with it, as if there were none: see the test of
-         * zero receive timestamps. A reflector meets that instant once in 136 years. */
+        /* T2 or T3 is 0 on the wire when the era begins with it, as if there were none: see the
+         * tests of zero timestamps. A reflector meets that instant once in 136 years. */
         if (n == 1)
             tw_put64(reply + 16, 1);
+        if (n == 2)
+            tw_put64(reply + 4, 1);
         assert_int_equal(receive_at(&s, reply, HEADER, 750 * MS), TW_SENDER_SAMPLE);
         assert_int_equal(s.sample.forward_ns, 250 * MS);
         assert_int_equal(s.sample.processing_ns, 250 * MS);
         assert_int_equal(s.sample.reverse_ns, 250 * MS);
         assert_int_equal(s.sample.flags, 0);
     }
+}
+
+/* T3 says nothing, but that the reply came back does. */
+static void zero_departure_timestamp_leaves_the_round_trip(void **state)
+{
+    (void)state;
+    struct session s;
+    open_session(&s, (struct tw_sender_config){0});
+    send_at(&s, 0);
+    uint8_t reply[HEADER];
+    put_reply(&s, (struct reply){.t2 = WALL_NTP + 0x40000000, .t3 = 0, .error = 1}, reply);
+    assert_int_equal(receive_at(&s, reply, HEADER, 1000 * MS), TW_SENDER_SAMPLE);
+    assert_int_equal(s.sample.flags, TW_SAMPLE_NO_TRANSMIT);
+    assert_int_equal(s.sample.t3.ns, WALL_NS + 250 * MS);
+    assert_int_equal(s.sample.forward_ns, 250 * MS);
+    assert_int_equal(s.sample.rtt_ns, 1000 * MS);
+    assert_int_equal(s.sample.processing_ns, 0);
+    assert_int_equal(s.sender.zero_transmit, 1);
+    assert_int_equal(s.sender.zero_receive, 0);
+
+    send_at(&s, 0);
+    put_reply(&s, (struct reply){.t2 = 0, .t3 = 0, .error = 1}, reply);
+    assert_int_equal(receive_at(&s, reply, HEADER, 1000 * MS), TW_SENDER_SAMPLE);
+    assert_int_equal(s.sample.flags, TW_SAMPLE_NO_TRANSMIT | TW_SAMPLE_NO_RECEIVE);
+    assert_int_equal(s.sample.rtt_ns, 1000 * MS);
+    assert_int_equal(s.sample.rtt_total_ns, 1000 * MS);
+    assert_int_equal(s.sample.processing_ns, 0);
 }
 
 static void zero_receive_timestamp_is_taken_as_the_departure(void **state)
@@ -394,10 +460,12 @@ int main(void)
         cmocka_unit_test(reply_becomes_a_sample),
         cmocka_unit_test(perfsonar_reply_is_understood),
         cmocka_unit_test(transmit_timestamp_of_the_kernel_replaces_ours),
+        cmocka_unit_test(transmit_timestamp_of_another_packet_is_refused),
         cmocka_unit_test(clock_step_during_the_round_trip_is_an_anomaly),
         cmocka_unit_test(negative_one_way_delays_are_kept),
         cmocka_unit_test(impossible_delays_are_flagged_and_still_answer),
         cmocka_unit_test(ntp_era_may_end_anywhere_on_the_way),
+        cmocka_unit_test(zero_departure_timestamp_leaves_the_round_trip),
         cmocka_unit_test(zero_receive_timestamp_is_taken_as_the_departure),
         cmocka_unit_test(equal_reflector_timestamps_are_a_processing_of_zero),
         cmocka_unit_test(multiplier_zero_leaves_the_error_unknown),

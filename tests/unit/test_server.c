@@ -309,6 +309,7 @@ static void assert_slots_close(const struct rig *rig)
 {
     for (size_t offset = 4; offset < 8; offset++) {
         struct rig copy = *rig;
+        rig_moved(&copy);
         struct stream in = {.n = 0};
         uint8_t *request = add_request(&in);
         request[offset] = 1;

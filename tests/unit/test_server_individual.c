@@ -380,6 +380,7 @@ static void no_part_of_a_command_with_sids_is_acted_upon(void **state)
     add_sids(&in, 7, SIDS(0, 1));
     for (size_t n = 1; n < in.n; n++) {
         struct rig copy = rig;
+        rig_moved(&copy);
         assert_int_equal(deliver(&copy, in.octets, n, SIZE_MAX), n);
         assert_int_equal(copy.event_count + copy.out.n, 0);
         copy.now.ns += STALL;

@@ -14,6 +14,7 @@ static void rig_with_features(struct rig *rig, uint32_t features)
 static uint32_t quirks_of_request(const struct rig *rig, uint8_t ipvn, size_t offset, uint8_t bit)
 {
     struct rig copy = *rig;
+    rig_moved(&copy);
     struct stream in = {.n = 0};
     uint8_t *request = add_request(&in);
     request[1] = ipvn;

@@ -19,7 +19,7 @@ static void start_without_session_is_refused_and_the_connection_kept(void **stat
     assert_still_serves(&rig);
 }
 
-static void start_that_the_driver_refuses_may_be_repeated(void **state)
+static void sessions_whose_start_the_driver_refuses_are_forgotten(void **state)
 {
     (void)state;
     struct rig rig;
@@ -30,19 +30,25 @@ static void start_that_the_driver_refuses_may_be_repeated(void **state)
     forget(&rig);
     in.n = 0;
     add_start(&in);
-    rig.accept = TW_ACCEPT_INTERNAL_ERROR;
+    rig.accept = TW_ACCEPT_FAILURE;
     deliver_all(&rig, &in);
     assert_int_equal(only_event(&rig)->type, TW_SERVER_START);
     assert_int_equal(rig.out.n, 32);
-    assert_int_equal(rig.out.octets[0], 2);
+    assert_int_equal(rig.out.octets[0], TW_ACCEPT_FAILURE);
     assert_int_equal(rig.server.state, TW_SERVER_STATE_IDLE);
     forget(&rig);
     rig.accept = TW_ACCEPT_OK;
     deliver_all(&rig, &in);
-    assert_int_equal(rig.out.n, 32);
-    assert_zero(rig.out.octets, 32);
-    assert_int_equal(rig.server.state, TW_SERVER_STATE_TESTING);
-    assert_int_equal(rig.server.started, 1);
+    assert_int_equal(only_event(&rig)->reject.reason, TW_SERVER_REJECT_NO_SESSION);
+    assert_int_equal(rig.server.state, TW_SERVER_STATE_IDLE);
+    forget(&rig);
+    request_and_start(&rig, 1);
+    forget(&rig);
+    in.n = 0;
+    add_stop(&in, 1);
+    deliver_all(&rig, &in);
+    assert_int_equal(only_event(&rig)->type, TW_SERVER_STOP);
+    assert_false(only_event(&rig)->stop.zero_count);
 }
 
 /* `closes`, or a STOP event unless nothing was started. */
@@ -142,7 +148,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(start_without_session_is_refused_and_the_connection_kept),
-        cmocka_unit_test(start_that_the_driver_refuses_may_be_repeated),
+        cmocka_unit_test(sessions_whose_start_the_driver_refuses_are_forgotten),
         cmocka_unit_test(stop_must_count_the_started_sessions),
         cmocka_unit_test(sessions_that_were_refused_or_never_started_do_not_count),
         cmocka_unit_test(sessions_that_refwait_ended_count),

@@ -43,6 +43,7 @@ static void idle_connection_ends_after_servwait(void **state)
     struct stream in = {.n = 0};
     rig_idle(&rig);
     struct rig before = rig;
+    rig_moved(&before);
     assert_expires_at(&before, before.now.ns + SERVWAIT, TW_SERVER_CLOSE_SERVWAIT);
     rig.now.ns += SERVWAIT - 1;
     add_stop(&in, 0); /* says nothing, but is a sign of life */

@@ -2,6 +2,8 @@
  * are the business of tests/net/test_server_blackbox. */
 #include "sessions_rig.h"
 
+#include <stdatomic.h>
+
 #include "lib/bytes.h"
 
 static void a_session_goes_through_its_states(void **state)
@@ -222,6 +224,120 @@ static void the_same_four_tuple_is_refused_unless_its_session_was_stopped(void *
     assert_int_equal(twd_sessions_count(fixture->sessions).lingering, 0);
 }
 
+static tw_mono seconds_ago(int seconds)
+{
+    return (tw_mono){.ns = tw_clock_mono().ns - seconds * TW_NS_PER_S};
+}
+
+/* As if neither a packet nor a command had come since; the next request is another connection's. */
+static void leave_behind(struct fixture *fixture, struct twd_session *session)
+{
+    fixture->heard = seconds_ago(3);
+    atomic_store(&session->flow.heard_ns, seconds_ago(3).ns);
+    fixture->asker.number++;
+}
+
+static void a_session_left_behind_ends_for_a_later_connection(void **state)
+{
+    struct fixture *fixture = *state;
+    struct twd_session *session = start_one(fixture, 7);
+    leave_behind(fixture, session);
+    struct twd_session *next = ask(fixture, 7);
+    assert_non_null(next);
+    assert_int_equal(fixture->ended, 1);
+    wait_for(&fixture->ready, 2);
+    leave_behind(fixture, next); /* accepted, not started */
+    fixture->asker.number -= 2;
+    assert_port_refused(fixture, 7, TWD_REFUSE_DUPLICATE); /* an older connection's */
+    fixture->asker.number += 2;
+    assert_non_null(ask(fixture, 7));
+    assert_int_equal(fixture->ended, 2);
+    assert_int_equal(twd_sessions_count(fixture->sessions).active, 1);
+}
+
+/* Two hosts behind one address may have the same port by chance. */
+static void a_session_that_is_not_quiet_is_not_left_behind(void **state)
+{
+    struct fixture *fixture = *state;
+    struct twd_session *session = start_one(fixture, 7);
+    leave_behind(fixture, session);
+    atomic_store(&session->flow.heard_ns, seconds_ago(1).ns);
+    assert_port_refused(fixture, 7, TWD_REFUSE_DUPLICATE);
+    leave_behind(fixture, session);
+    fixture->heard = seconds_ago(1);
+    assert_port_refused(fixture, 7, TWD_REFUSE_DUPLICATE);
+    assert_int_equal(session->state, TWD_SESSION_STARTED);
+    assert_int_equal(fixture->ended, 0);
+    leave_behind(fixture, session);
+    assert_non_null(ask(fixture, 7));
+}
+
+static void the_start_is_heard(void **state)
+{
+    struct fixture *fixture = *state;
+    struct twd_session *session = ask(fixture, 7);
+    assert_non_null(session);
+    wait_for(&fixture->ready, 1);
+    leave_behind(fixture, session);
+    twd_sessions_start(fixture->sessions, session);
+    wait_for(&fixture->started, 1);
+    assert_port_refused(fixture, 7, TWD_REFUSE_DUPLICATE);
+}
+
+static void only_the_same_key_and_device_leave_a_session_behind(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct twd_asker open = fixture->asker;
+    fixture->asker.mode = TW_MODE_MIXED;
+    fixture->asker.keyid = "one";
+    const struct twd_asker one = fixture->asker;
+    struct twd_session *session = start_one(fixture, 7);
+    leave_behind(fixture, session);
+    const uint64_t later = fixture->asker.number;
+
+    fixture->asker.keyid = "two";
+    assert_port_refused(fixture, 7, TWD_REFUSE_DUPLICATE);
+    fixture->asker = open;
+    fixture->asker.number = later;
+    assert_port_refused(fixture, 7, TWD_REFUSE_DUPLICATE);
+    fixture->asker = one;
+    fixture->asker.number = later;
+    g_strlcpy(fixture->asker.device, "lo", sizeof(fixture->asker.device));
+    assert_port_refused(fixture, 7, TWD_REFUSE_DUPLICATE);
+    fixture->asker.device[0] = '\0';
+    assert_non_null(ask(fixture, 7));
+    assert_int_equal(fixture->ended, 1);
+    wait_for(&fixture->ready, 2);
+
+    /* Nor does one with a key end one without. */
+    fixture->asker = open;
+    session = start_one(fixture, 8);
+    leave_behind(fixture, session);
+    fixture->asker.mode = TW_MODE_MIXED;
+    fixture->asker.keyid = "one";
+    assert_port_refused(fixture, 8, TWD_REFUSE_DUPLICATE);
+}
+
+/* It counts no more, whichever limit is reached. */
+static void a_session_left_behind_makes_room_for_the_next(void **state)
+{
+    struct fixture *fixture = *state;
+    for (int i = 0; i < 2; i++) {
+        fixture->config->max_sessions = i == 0 ? 1 : 4;
+        fixture->config->max_sessions_per_client = i == 0 ? 4 : 1;
+        struct twd_session *session = start_one(fixture, 7);
+        assert_port_refused(fixture, 8, i == 0 ? TWD_REFUSE_SESSIONS : TWD_REFUSE_CLIENT_SESSIONS);
+        leave_behind(fixture, session);
+        assert_port_refused(fixture, 8, i == 0 ? TWD_REFUSE_SESSIONS : TWD_REFUSE_CLIENT_SESSIONS);
+        assert_int_equal(session->state, TWD_SESSION_STARTED);
+        struct twd_session *next = ask(fixture, 7);
+        assert_non_null(next);
+        assert_int_equal(twd_sessions_count(fixture->sessions).active, 1);
+        twd_sessions_end(fixture->sessions, next);
+        settle_until_none_is_left(fixture);
+    }
+}
+
 static void addresses_are_checked(void **state)
 {
     struct fixture *fixture = *state;
@@ -282,6 +398,11 @@ int main(void)
         CASE(lingering_sessions_of_many_clients_are_bounded),
         CASE(a_client_that_lingers_makes_room_for_itself),
         CASE(the_same_four_tuple_is_refused_unless_its_session_was_stopped),
+        CASE(a_session_left_behind_ends_for_a_later_connection),
+        CASE(a_session_that_is_not_quiet_is_not_left_behind),
+        CASE(the_start_is_heard),
+        CASE(only_the_same_key_and_device_leave_a_session_behind),
+        CASE(a_session_left_behind_makes_room_for_the_next),
         CASE(addresses_are_checked),
         CASE(sids_are_unique_and_hold_the_time),
     };

@@ -72,6 +72,33 @@ static void zone_by_name_and_by_number_is_the_same(void **state)
     assert_true(tw_address_equal(&by_name, &by_number));
 }
 
+static void zone_is_added_where_one_is_missing(void **state)
+{
+    (void)state;
+    const uint32_t lo = if_nametoindex("lo");
+    static const struct {
+        const char *text;
+        bool needs;
+    } cases[] = {{"fe80::1", true},     {"febf::1", true},      {"fe80::1%lo", false},
+                 {"fec0::1", false},    {"2001:db8::1", false}, {"192.0.2.1", false},
+                 {"254.128.0.1", false}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct tw_address address = address_of(cases[i].text, 862);
+        const struct tw_address before = address;
+        assert_int_equal(tw_address_needs_zone(&address), cases[i].needs);
+        tw_address_add_zone(&address, NULL);
+        assert_true(tw_address_equal(&address, &before));
+        tw_address_add_zone(&address, "no-such-device");
+        assert_true(tw_address_equal(&address, &before));
+        tw_address_add_zone(&address, "lo");
+        assert_int_equal(address.scope, cases[i].needs ? lo : before.scope);
+        assert_false(tw_address_needs_zone(&address));
+    }
+    struct tw_address other = {.octets = {0xfe, 0x80, [15] = 1}, .scope = lo + 1, .family = 6};
+    tw_address_add_zone(&other, "lo");
+    assert_int_equal(other.scope, lo + 1);
+}
+
 static void what_is_no_literal_is_refused(void **state)
 {
     (void)state;
@@ -101,6 +128,39 @@ static void what_is_no_literal_is_refused(void **state)
         struct tw_address address;
         assert_false(tw_address_parse(cases[i], &address));
     }
+}
+
+static void zone_may_be_kept_as_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *address, *zone;
+    } cases[] = {
+        {"192.0.2.1", "192.0.2.1", ""},
+        {"2001:db8::1", "2001:db8::1", ""},
+        {"fe80::1", "fe80::1", ""},
+        {"fe80::1%lo", "fe80::1", "lo"},
+        {"fe80::1%not-there-yet", "fe80::1", "not-there-yet"},
+        {"fe80::1%7", "fe80::1", "7"},
+        {"fe80::1%fifteen-letters", "fe80::1", "fifteen-letters"},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct tw_address address;
+        char zone[TW_ZONE_SIZE];
+        assert_true(tw_address_parse_zone(cases[i].text, &address, zone));
+        const struct tw_address expected = address_of(cases[i].address, 0);
+        assert_true(tw_address_equal(&address, &expected));
+        assert_string_equal(zone, cases[i].zone);
+    }
+    static const char *const wrong[] = {"fe80::1%",   "fe80::1%sixteen--letters", "fe80::1%a b",
+                                        "fe80::1%a/", "2001:db8::1%lo",           "192.0.2.1%lo"};
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        struct tw_address address;
+        char zone[TW_ZONE_SIZE];
+        assert_false(tw_address_parse_zone(wrong[i], &address, zone));
+    }
+    assert_int_equal(tw_zone_index("lo"), if_nametoindex("lo"));
+    assert_int_equal(tw_zone_index("no-such-one"), 0);
 }
 
 static void no_address_is_called_none(void **state)
@@ -387,6 +447,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(literal_is_read_and_written_in_its_shortest_form),
         cmocka_unit_test(zone_by_name_and_by_number_is_the_same),
+        cmocka_unit_test(zone_is_added_where_one_is_missing),
+        cmocka_unit_test(zone_may_be_kept_as_text),
         cmocka_unit_test(what_is_no_literal_is_refused),
         cmocka_unit_test(no_address_is_called_none),
         cmocka_unit_test(longest_text_has_room),

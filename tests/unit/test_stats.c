@@ -153,6 +153,161 @@ static void processing_without_a_receive_timestamp_is_unknown_not_zero(void **st
     assert_true(isnan(summary.processing.mean) && isnan(summary.processing.p50));
 }
 
+static void check_no_variation(const struct tw_variation *variation)
+{
+    assert_int_equal(variation->pairs, 0);
+    assert_true(isnan(variation->jitter) && isnan(variation->pdv_p95));
+}
+
+/* What is left of one direction, and of what needs both. */
+static void check_withheld(bool forward, bool reverse)
+{
+    assert_int_equal(summary.rtt.n, 3);
+    assert_true(summary.rtt.mean == summary.rtt_total.mean);
+    assert_int_equal(summary.rtt_variation.pairs, 2);
+    assert_int_equal(summary.processing.n, 0);
+    assert_true(isnan(summary.processing.mean));
+    assert_int_equal(summary.forward.n, forward ? 0 : 3);
+    assert_int_equal(isnan(summary.forward.mean), forward);
+    assert_int_equal(isnan(summary.forward_variation.jitter), forward);
+    if (forward)
+        check_no_variation(&summary.forward_variation);
+    assert_int_equal(summary.reverse.n, reverse ? 0 : 3);
+    assert_int_equal(isnan(summary.reverse.p50), reverse);
+    assert_int_equal(isnan(summary.reverse_variation.pdv_p95), reverse);
+    if (reverse)
+        check_no_variation(&summary.reverse_variation);
+    assert_int_equal(isnan(summary.clock_error), reverse);
+    assert_true(isnan(summary.offset_estimate));
+    assert_false(summary.one_way_valid);
+}
+
+/* Claims that would make one-way delays valid. */
+static struct tw_sample trusted(uint32_t s)
+{
+    struct tw_sample sample = reply(s, s, 5 * MS, 5 * MS);
+    sample.error_ns = 1;
+    sample.local_synchronized = sample.remote_synchronized = true;
+    return sample;
+}
+
+static void delays_without_their_timestamp_are_unknown(void **state)
+{
+    (void)state;
+    static const unsigned flags[] = {TW_SAMPLE_NO_RECEIVE, TW_SAMPLE_NO_TRANSMIT,
+                                     TW_SAMPLE_NO_RECEIVE | TW_SAMPLE_NO_TRANSMIT};
+    for (size_t i = 0; i < ARRAY_SIZE(flags); i++) {
+        begin_stateful();
+        for (uint32_t s = 0; s < 3; s++) {
+            struct tw_sample sample = trusted(s);
+            if (flags[i] == TW_SAMPLE_NO_RECEIVE)
+                sample.t2 = sample.t3;
+            else
+                sample.t3 = sample.t2;
+            sample.flags = flags[i];
+            tw_sample_compute(&sample, 0, 0);
+            feed(sample);
+        }
+        finish(3);
+        check_withheld((flags[i] & TW_SAMPLE_NO_RECEIVE) != 0,
+                       (flags[i] & TW_SAMPLE_NO_TRANSMIT) != 0);
+    }
+}
+
+static void delays_by_a_clock_that_stands_are_unknown(void **state)
+{
+    (void)state;
+    begin_stateful();
+    for (uint32_t s = 0; s < 3; s++) {
+        struct tw_sample sample = trusted(s);
+        sample.t2.ns = sample.t3.ns = 42 * TW_NS_PER_S;
+        tw_sample_compute(&sample, 0, 0);
+        feed(sample);
+    }
+    finish(3);
+    check_withheld(true, true);
+    assert_true(summary.rtt.mean == 10e6 + 100);
+    assert_true(summary.rtt_variation.jitter == 0);
+}
+
+/* Whatever they make of the processing: more than the round trip or less than nothing. */
+static void single_timestamp_that_stands_costs_what_needs_it_alone(void **state)
+{
+    (void)state;
+    static const int64_t stands_ns[] = {0, 42 * TW_NS_PER_S};
+    for (unsigned i = 0; i < 3 * ARRAY_SIZE(stands_ns); i++) {
+        const bool receive = i % 3 != 1;
+        const bool transmit = i % 3 != 0;
+        begin_stateful();
+        for (uint32_t s = 0; s < 3; s++) {
+            struct tw_sample sample = trusted(s);
+            if (receive)
+                sample.t2.ns = stands_ns[i / 3];
+            if (transmit)
+                sample.t3.ns = stands_ns[i / 3] + 50;
+            tw_sample_compute(&sample, 0, 0);
+            feed(sample);
+        }
+        finish(3);
+        check_withheld(receive, transmit);
+        assert_true(summary.rtt.mean == 10e6 + 100 && summary.rtt_variation.jitter == 0);
+        if (!receive)
+            assert_true(summary.forward.mean == 1e9 + 5e6);
+        if (!transmit)
+            assert_true(summary.reverse.mean == -1e9 + 5e6 && summary.reverse.stddev == 0);
+    }
+}
+
+static void delays_by_a_clock_that_moved_since_earlier_sessions_are_known(void **state)
+{
+    (void)state;
+    struct tw_reflector_clock clock = {0};
+    struct tw_sample before = trusted(0);
+    before.t2.ns = before.t3.ns = 41 * TW_NS_PER_S;
+    tw_reflector_clock_add(&clock, &before);
+    begin((struct tw_stats_config){.stateful = true, .clock = &clock});
+    for (uint32_t s = 0; s < 3; s++) {
+        struct tw_sample sample = trusted(s);
+        sample.t2.ns = sample.t3.ns = 42 * TW_NS_PER_S;
+        tw_sample_compute(&sample, 0, 0);
+        feed(sample);
+    }
+    finish(3);
+    assert_int_equal(summary.forward.n, 3);
+    assert_int_equal(summary.reverse.n, 3);
+    assert_true(summary.clock_error == 1);
+}
+
+static struct tw_sample reply_at_once(uint32_t s)
+{
+    struct tw_sample sample = reply(s, s, MS, MS);
+    sample.t3 = sample.t2;
+    sample.t4.ns = sample.t3.ns - TW_NS_PER_S + MS;
+    tw_sample_compute(&sample, 0, 0);
+    return sample;
+}
+
+/* Nobody sends a packet back at the very moment at which it came. */
+static void one_time_for_arrival_and_departure_leaves_the_processing_unknown(void **state)
+{
+    (void)state;
+    begin_stateful();
+    feed(reply_at_once(0));
+    feed(reply_at_once(1));
+    finish(2);
+    assert_int_equal(summary.rtt.n, 2);
+    assert_int_equal(summary.processing.n, 0);
+    assert_true(isnan(summary.processing.mean) && isnan(summary.processing.max));
+    assert_true(summary.rtt.mean == 2e6 && summary.rtt_total.mean == 2e6);
+
+    begin_stateful(); /* a coarse clock is not that */
+    feed(reply_at_once(0));
+    feed(reply(1, 1, MS, MS));
+    finish(2);
+    assert_int_equal(summary.processing.n, 2);
+    assert_true(summary.processing.mean == 50);
+}
+
 static void first_copy_gives_the_delay(void **state)
 {
     (void)state;
@@ -172,46 +327,6 @@ static void offset_is_taken_at_the_least_round_trip(void **state)
     feed(reply(2, 2, 6 * MS, 90 * MS));
     finish(3);
     assert_true(summary.offset_estimate == 999e6);
-}
-
-static struct tw_sample synchronized(uint32_t s, int64_t error_ns)
-{
-    struct tw_sample sample = reply(s, s, 5 * MS - TW_NS_PER_S, 6 * MS + TW_NS_PER_S);
-    sample.local_synchronized = sample.remote_synchronized = true;
-    sample.error_ns = error_ns;
-    return sample;
-}
-
-static void one_way_delays_are_valid_above_their_error_only(void **state)
-{
-    (void)state;
-    static const struct {
-        int64_t errors[2];
-        bool local, remote, valid;
-    } cases[] = {
-        {{MS, 5 * MS - 1}, true, true, true}, {{MS, 5 * MS}, true, true, false},
-        {{MS, -1}, true, true, false},        {{-1, -1}, true, true, false},
-        {{MS, MS}, false, true, false},       {{MS, MS}, true, false, false},
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        begin_stateful();
-        feed(synchronized(0, cases[i].errors[0]));
-        struct tw_sample sample = synchronized(1, cases[i].errors[1]);
-        sample.local_synchronized = cases[i].local;
-        sample.remote_synchronized = cases[i].remote;
-        feed(sample);
-        finish(2);
-        assert_true(summary.forward.mean == 5e6);
-        assert_int_equal(summary.one_way_valid, cases[i].valid);
-        int64_t largest =
-            cases[i].errors[0] > cases[i].errors[1] ? cases[i].errors[0] : cases[i].errors[1];
-        if (largest < 0)
-            assert_true(isnan(summary.clock_error));
-        else
-            assert_true(summary.clock_error == (double)largest);
-        assert_int_equal(summary.local_synchronized, cases[i].local);
-        assert_int_equal(summary.remote_synchronized, cases[i].remote);
-    }
 }
 
 static void path_is_told_by_the_samples(void **state)
@@ -333,9 +448,13 @@ int main(void)
         cmocka_unit_test(impossible_delay_counts_for_loss_and_order_only),
         cmocka_unit_test(anomalies_only_leave_the_delays_unknown),
         cmocka_unit_test(processing_without_a_receive_timestamp_is_unknown_not_zero),
+        cmocka_unit_test(one_time_for_arrival_and_departure_leaves_the_processing_unknown),
+        cmocka_unit_test(delays_without_their_timestamp_are_unknown),
+        cmocka_unit_test(delays_by_a_clock_that_stands_are_unknown),
+        cmocka_unit_test(single_timestamp_that_stands_costs_what_needs_it_alone),
+        cmocka_unit_test(delays_by_a_clock_that_moved_since_earlier_sessions_are_known),
         cmocka_unit_test(first_copy_gives_the_delay),
         cmocka_unit_test(offset_is_taken_at_the_least_round_trip),
-        cmocka_unit_test(one_way_delays_are_valid_above_their_error_only),
         cmocka_unit_test(path_is_told_by_the_samples),
         cmocka_unit_test(neighbours_stay_neighbours_where_the_numbers_wrap),
         cmocka_unit_test(session_beyond_its_window_without_histograms_has_no_percentiles),

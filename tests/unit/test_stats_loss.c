@@ -67,6 +67,30 @@ static void session_of_late_replies_only_has_no_delays(void **state)
     assert_true(summary.any_sample);
 }
 
+/* Delays 100, 110, lost, 90, 500 and 100, 110, lost, 90. Of all sent, with what is lost as infinite
+ * (RFC 2681), the 50th percentile of the first were 110 and the median of the second 105. What is
+ * given is the nearest rank among those received. */
+static void percentiles_leave_lost_packets_out(void **state)
+{
+    (void)state;
+    static const int64_t delays[] = {100, 110, 0, 90, 500};
+    static const struct {
+        uint32_t sent;
+        double p50, p95;
+    } cases[] = {{5, 100, 500}, {4, 100, 110}};
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        begin_stateful();
+        for (uint32_t s = 0; s < cases[i].sent; s++)
+            if (delays[s] > 0)
+                feed(reply(s, s, delays[s] - 40, 40));
+        finish(cases[i].sent);
+        check_loss(1, 0, 1, 0);
+        assert_int_equal(summary.rtt.n, cases[i].sent - 1);
+        assert_true(summary.rtt.p50 == cases[i].p50);
+        assert_true(summary.rtt.p95 == cases[i].p95 && summary.rtt.p99 == cases[i].p95);
+    }
+}
+
 static void direction_is_unknown_while_nothing_shows_that_the_reflector_counts(void **state)
 {
     (void)state;
@@ -412,6 +436,7 @@ int main(void)
         cmocka_unit_test(forward_duplicate_is_not_taken_for_reverse_loss),
         cmocka_unit_test(late_packet_is_lost_and_undecided),
         cmocka_unit_test(session_of_late_replies_only_has_no_delays),
+        cmocka_unit_test(percentiles_leave_lost_packets_out),
         cmocka_unit_test(direction_is_unknown_while_nothing_shows_that_the_reflector_counts),
         cmocka_unit_test(contradiction_is_clamped_and_flagged),
         cmocka_unit_test(numbers_that_no_counting_reflector_gives_are_doubted),

@@ -9,21 +9,44 @@ enum { SESSIONS = 400 };
 
 static bool first[MOST_REPLIES], in_time[MOST_REPLIES], measured[MOST_REPLIES];
 
+/* Our wall clock less our monotonic clock at the T1 of the first one with a delay. */
+static int64_t first_offset_ns;
+
+/* T2 and T3 contradict one another wherever there is a delay. */
+static bool contradictory;
+
 static void classify(void)
 {
+    const unsigned wrong = TW_SAMPLE_ANOMALY | TW_SAMPLE_CONTRADICTORY;
+    contradictory = true;
     for (size_t i = 0; i < reply_count; i++) {
         first[i] = true;
         for (size_t j = 0; j < i; j++)
             first[i] = first[i] && replies[j].sequence != replies[i].sequence;
         in_time[i] = first[i] && (replies[i].flags & TW_SAMPLE_LATE) == 0;
-        measured[i] = in_time[i] && (replies[i].flags & TW_SAMPLE_ANOMALY) == 0;
+        if (in_time[i] && (replies[i].flags & wrong) == 0)
+            contradictory = false;
+    }
+    bool any = false;
+    for (size_t i = 0; i < reply_count; i++) {
+        const unsigned out = contradictory ? TW_SAMPLE_ANOMALY : wrong;
+        measured[i] = in_time[i] && (replies[i].flags & out) == 0;
+        if (measured[i] && !any)
+            first_offset_ns = replies[i].clock_offset_ns;
+        any = any || measured[i];
     }
 }
 
 static int64_t delay_of(size_t i, unsigned kind)
 {
-    const int64_t delays[] = {replies[i].rtt_ns, replies[i].forward_ns, replies[i].reverse_ns,
-                              replies[i].rtt_total_ns, replies[i].processing_ns};
+    const int64_t delays[] = {
+        contradictory ? replies[i].rtt_total_ns : replies[i].rtt_ns,
+        replies[i].forward_ns + (replies[i].clock_offset_ns - first_offset_ns),
+        replies[i].reverse_ns - (replies[i].clock_offset_ns - first_offset_ns) +
+            (contradictory ? replies[i].processing_ns : 0),
+        replies[i].rtt_total_ns,
+        replies[i].processing_ns,
+    };
     return delays[kind];
 }
 
@@ -231,18 +254,26 @@ static void check_order(const struct path *path, const struct tw_summary *summar
 static void check_rest(const struct tw_summary *summary)
 {
     uint32_t anomalies = 0;
+    uint32_t missed = 0;
+    bool stepped = false;
     size_t least = MOST_REPLIES;
     for (size_t i = 0; i < reply_count; i++) {
-        anomalies += in_time[i] && !measured[i];
-        if (measured[i] && (least == MOST_REPLIES || replies[i].rtt_ns < replies[least].rtt_ns))
+        const bool impossible = (replies[i].flags & TW_SAMPLE_CONTRADICTORY) != 0;
+        missed += in_time[i] && (replies[i].flags & TW_SAMPLE_ANOMALY) != 0;
+        anomalies += in_time[i] && (impossible || !measured[i]);
+        if (!measured[i])
+            continue;
+        stepped = stepped || replies[i].clock_offset_ns != first_offset_ns;
+        if (!impossible && (least == MOST_REPLIES || replies[i].rtt_ns < replies[least].rtt_ns))
             least = i;
     }
     assert_int_equal(summary->clock_anomalies, anomalies);
+    assert_int_equal(summary->clock_stepped, stepped || missed > 0);
     assert_int_equal(summary->reflector_counts, reflector_counts());
     check_close(summary->offset_estimate,
                 least == MOST_REPLIES
                     ? (double)NAN
-                    : (double)(replies[least].forward_ns - replies[least].reverse_ns) / 2);
+                    : (double)(2 * delay_of(least, 1) - replies[least].rtt_ns) / 2);
 }
 
 static void random_sessions_have_the_figures_of_the_definitions(void **state)
@@ -250,6 +281,9 @@ static void random_sessions_have_the_figures_of_the_definitions(void **state)
     (void)state;
     uint32_t split = 0;
     uint32_t clamped = 0;
+    uint32_t impossible = 0;
+    uint32_t partly = 0;
+    uint32_t stepped = 0;
     for (int session = 0; session < SESSIONS; session++) {
         struct path path = random_path();
         run_path(&path);
@@ -262,16 +296,23 @@ static void random_sessions_have_the_figures_of_the_definitions(void **state)
         check_delay(&summary.forward, 1);
         check_delay(&summary.reverse, 2);
         check_delay(&summary.rtt_total, 3);
-        check_delay(&summary.processing, 4);
+        if (contradictory)
+            assert_true(summary.processing.n == 0 && isnan(summary.processing.mean));
+        else
+            check_delay(&summary.processing, 4);
         check_variation(&summary.rtt_variation, &summary.rtt, 0);
         check_variation(&summary.forward_variation, &summary.forward, 1);
         check_variation(&summary.reverse_variation, &summary.reverse, 2);
         check_rest(&summary);
+        impossible += contradictory && summary.rtt.n > 0;
+        partly += !contradictory && summary.clock_anomalies > 0;
+        stepped += summary.clock_stepped && summary.rtt.n > 0;
         split += summary.lost_forward > 0 && summary.lost_reverse > 0;
         clamped += summary.direction_clamped;
     }
     /* the paths are such that all this happens */
     assert_true(split > SESSIONS / 20 && clamped > 0);
+    assert_true(impossible > 0 && partly > SESSIONS / 20 && stepped > SESSIONS / 20);
 }
 
 /* What became of each packet is known here: without duplicates and reordering the split is

@@ -171,7 +171,7 @@ static void what_is_not_built_is_refused(void **state)
     say(targets, "StampKeyFile", "/etc/keys");
     begin(targets, "b");
     say(targets, "Host", "192.0.2.1");
-    say(targets, "Session", "continuous");
+    say(targets, "Protocol", "stamp");
     finish(targets);
     assert_int_equal(targets->count, 0);
     assert_int_equal(targets->message_count, 2);
@@ -179,8 +179,8 @@ static void what_is_not_built_is_refused(void **state)
                         "<Target \"a\">: StampKeyFile \"/etc/keys\": option is not supported "
                         "by this version: it is not built yet");
     assert_string_equal(targets->messages[1],
-                        "<Target \"b\">: Session \"continuous\": not supported by this version: it "
-                        "is not built yet, use \"interval\"");
+                        "<Target \"b\">: Protocol \"stamp\": not supported by this version: it "
+                        "is not built yet, use \"twamp\"");
 }
 
 /* Measured in the clear although "encrypted" was asked for: never. */
@@ -454,6 +454,89 @@ static void a_session_must_fit_into_its_interval(void **state)
                         "must be below Interval 10 s: no Count fits, make Interval longer");
 }
 
+/* Packets leave all the time, so only the wait for the last one must end before the next interval
+ * does. */
+static void a_continuous_session_has_the_whole_interval(void **state)
+{
+    struct tw_targets *targets = *state;
+    set_default(targets, "Session", string("continuous"));
+    set_default(targets, "Count", number(1000)); /* x 0.1 s would be 100 s */
+    begin(targets, "fits");
+    say(targets, "Host", "192.0.2.1");
+    say_number(targets, "Timeout", 9.999);
+    begin(targets, "waits");
+    say(targets, "Host", "192.0.2.1");
+    say_number(targets, "Timeout", 10);
+    begin(targets, "apart");
+    say(targets, "Host", "192.0.2.1");
+    say(targets, "Session", "interval");
+    say_number(targets, "Count", 10);
+    finish(targets);
+    assert_int_equal(targets->count, 2);
+    assert_string_equal(targets->targets[0].instance, "fits");
+    assert_int_equal(targets->targets[0].settings->session, TW_SESSION_CONTINUOUS);
+    assert_string_equal(targets->targets[1].instance, "apart");
+    assert_int_equal(targets->targets[1].settings->session, TW_SESSION_INTERVAL);
+    only_message(targets, "<Target \"waits\">: Timeout 10 s must be below Interval 10 s with "
+                          "Session \"continuous\"");
+}
+
+static void packets_of_a_continuous_session_have_a_least_distance(void **state)
+{
+    struct tw_targets *targets = *state;
+    set_default(targets, "Session", string("continuous"));
+    set_default(targets, "Timeout", number(0.5));
+    set_default(targets, "Interval", number(2.5));
+    begin(targets, "most");
+    say(targets, "Host", "192.0.2.1");
+    say_number(targets, "Count", 2500);
+    begin(targets, "more");
+    say(targets, "Host", "192.0.2.1");
+    say_number(targets, "Count", 2501);
+    finish(targets);
+    assert_int_equal(targets->count, 1);
+    assert_string_equal(targets->targets[0].instance, "most");
+    only_message(targets,
+                 "<Target \"more\">: Count 2501 in Interval 2.5 s is less than 0.001 s from "
+                 "packet to packet with Session \"continuous\": at most Count 2500");
+}
+
+/* At the target it was meant for just that; as a default it is for others, and then not even a bad
+ * one costs anything. */
+static void a_packet_interval_is_of_no_use_in_a_continuous_session(void **state)
+{
+    struct tw_targets *targets = *state;
+    set_default(targets, "PacketInterval", number(5));
+    begin(targets, "default");
+    say(targets, "Host", "192.0.2.1");
+    say(targets, "Session", "continuous");
+    begin(targets, "own");
+    say(targets, "Host", "192.0.2.1");
+    say(targets, "Session", "continuous");
+    say_number(targets, "PacketInterval", 1);
+    finish(targets);
+    assert_int_equal(targets->count, 1);
+    assert_string_equal(targets->targets[0].instance, "default");
+    only_message(targets,
+                 "<Target \"own\">: PacketInterval is of no use with Session "
+                 "\"continuous\", which spreads Count 10 packets over Interval 10 s: leave "
+                 "it out, or set Session \"interval\"");
+    tw_targets_free(targets);
+
+    set_default(targets, "PacketInterval", number(-1));
+    set_default(targets, "Session", string("continuous"));
+    begin(targets, "continuous");
+    say(targets, "Host", "192.0.2.1");
+    begin(targets, "interval");
+    say(targets, "Host", "192.0.2.1");
+    say(targets, "Session", "interval");
+    finish(targets);
+    assert_int_equal(targets->count, 1);
+    assert_string_equal(targets->targets[0].instance, "continuous");
+    assert_int_equal(targets->message_count, 2);
+    assert_non_null(strstr(targets->messages[1], "<Target \"interval\">: skipped"));
+}
+
 static void names_must_differ(void **state)
 {
     struct tw_targets *targets = *state;
@@ -537,6 +620,24 @@ static void names_are_never_cut(void **state)
     assert_int_equal(targets->message_count, 2);
     assert_non_null(strstr(targets->messages[0], "at most 127 characters"));
     assert_non_null(strstr(targets->messages[1], "at most 127 characters"));
+}
+
+/* Or all that Prometheus is given at a time would be refused for it. */
+static void a_name_is_utf8(void **state)
+{
+    struct tw_targets *targets = *state;
+    begin(targets, "M\303\274nchen");
+    say(targets, "Host", "192.0.2.1");
+    begin(targets, "M\374nchen");
+    say(targets, "Host", "192.0.2.1");
+    set_default(targets, "Host", string("m\374nchen.example.net"));
+    finish(targets);
+    assert_int_equal(targets->count, 1);
+    assert_int_equal(targets->message_count, 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_non_null(strstr(targets->messages[i],
+                               ": the name must be UTF-8: save the file in that encoding"));
+    }
 }
 
 static void a_target_needs_a_name_and_a_host(void **state)
@@ -658,6 +759,43 @@ static void blocks_belong_where_they_belong(void **state)
                         "<Target \"fra\">: \"Port\" is an option, not a block");
 }
 
+static void a_source_port_is_of_one_target_of_a_server(void **state)
+{
+    struct tw_targets *targets = *state;
+    const struct tw_option_value classes[] = {string("CS1"), string("EF")};
+    begin(targets, "fra");
+    say(targets, "Host", "192.0.2.1");
+    say_number(targets, "SourcePort", 5000);
+    tw_targets_option(targets, "DSCP", classes, 2);
+    begin(targets, "ams"); /* another server: they share a socket */
+    say(targets, "Host", "192.0.2.2");
+    say_number(targets, "SourcePort", 5001);
+    begin(targets, "fra-2");
+    say(targets, "Host", "192.0.2.1");
+    say_number(targets, "Port", 8620);
+    say_number(targets, "SourcePort", 5001);
+    begin(targets, "any");
+    say(targets, "Host", "192.0.2.1");
+    begin(targets, "any-2");
+    say(targets, "Host", "192.0.2.1");
+    finish(targets);
+    assert_int_equal(targets->count, 5);
+    only_message(targets,
+                 "<Target \"fra-2\">: SourcePort 5001 is that of target \"fra-EF\" too, and "
+                 "they cannot share it: give each a port of its own");
+}
+
+static void a_host_that_can_be_no_server_is_told(void **state)
+{
+    struct tw_targets *targets = *state;
+    set_default(targets, "Host", string("192.0.2.1:862"));
+    finish(targets);
+    only_message(targets,
+                 "<Plugin twamp>: Host \"192.0.2.1:862\": Host \"192.0.2.1:862\": write Host "
+                 "\"192.0.2.1\" and Port 862");
+    assert_int_equal(targets->count, 0);
+}
+
 static void many_targets_keep_apart(void **state)
 {
     enum { MANY = 3000 };
@@ -702,16 +840,22 @@ int main(void)
         CASE(an_interval_of_collectd_has_the_same_bounds),
         CASE(an_interval_of_collectd_may_be_endless),
         CASE(a_session_must_fit_into_its_interval),
+        CASE(a_continuous_session_has_the_whole_interval),
+        CASE(packets_of_a_continuous_session_have_a_least_distance),
+        CASE(a_packet_interval_is_of_no_use_in_a_continuous_session),
         CASE(names_must_differ),
         CASE(several_classes_are_several_targets),
         CASE(a_class_may_not_take_the_name_of_another_target),
         CASE(names_are_never_cut),
+        CASE(a_name_is_utf8),
         CASE(a_target_needs_a_name_and_a_host),
         CASE(a_bad_shortcut_costs_itself),
         CASE(an_option_is_given_once),
         CASE(families_must_agree),
         CASE(classes_need_ports_of_their_own),
         CASE(blocks_belong_where_they_belong),
+        CASE(a_source_port_is_of_one_target_of_a_server),
+        CASE(a_host_that_can_be_no_server_is_told),
         CASE(many_targets_keep_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

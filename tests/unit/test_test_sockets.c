@@ -1,5 +1,5 @@
 /* lib/sys/test_sockets.h: who shares a socket with whom. Sockets are opened on loopback, nothing is
- * sent. */
+ * sent. The numbers of interfaces are the test's own (--wrap). */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -9,12 +9,24 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <net/if.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
 #include "lib/sys/socket.h"
 #include "lib/sys/test_sockets.h"
+
+static unsigned interface; /* the number of any there is; 0: none */
+
+unsigned __wrap_if_nametoindex(const char *name);
+
+unsigned __wrap_if_nametoindex(const char *name)
+{
+    (void)name;
+    errno = ENODEV;
+    return interface;
+}
 
 static struct tw_address address_of(const char *text, uint16_t port)
 {
@@ -124,8 +136,79 @@ static void member_keeps_its_socket_when_its_host_changes(void **state)
     assert_int_equal(socket->members, 2);
     const struct tw_address old = address_of("192.0.2.1", 0);
     const struct tw_address new = address_of("192.0.2.3", 0);
-    assert_null(tw_test_sockets_find(pool, socket, &old));
+    assert_ptr_equal(tw_test_sockets_find(pool, socket, &old), &a);
     assert_ptr_equal(tw_test_sockets_find(pool, socket, &new), &a);
+}
+
+/* Replies may be under way from the host that a member leaves, though not for longer than it takes
+ * another in; and who talks to a host now comes first. */
+static void member_is_found_by_its_former_host(void **state)
+{
+    struct tw_test_sockets *pool = *state;
+    struct tw_test_member a = {.socket = NULL};
+    struct tw_test_member b = {.socket = NULL};
+    const struct tw_address first = address_of("192.0.2.1", 0);
+    const struct tw_address second = address_of("192.0.2.2", 0);
+    const struct tw_address third = address_of("192.0.2.3", 0);
+    assert_int_equal(join(pool, &a, "192.0.2.1"), 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(join(pool, &a, "192.0.2.2"), 0);
+        assert_ptr_equal(tw_test_sockets_find(pool, a.socket, &first), &a);
+        assert_ptr_equal(tw_test_sockets_find(pool, a.socket, &second), &a);
+    }
+    assert_int_equal(join(pool, &b, "192.0.2.1"), 0);
+    assert_ptr_equal(b.socket, a.socket);
+    assert_ptr_equal(tw_test_sockets_find(pool, a.socket, &first), &b);
+    assert_int_equal(join(pool, &b, "192.0.2.4"), 0);
+    assert_int_equal(join(pool, &a, "192.0.2.3"), 0);
+    assert_ptr_equal(tw_test_sockets_find(pool, a.socket, &first), &b);
+    assert_ptr_equal(tw_test_sockets_find(pool, a.socket, &second), &a);
+    assert_ptr_equal(tw_test_sockets_find(pool, a.socket, &third), &a);
+    assert_int_equal(open_sockets(pool), 1);
+}
+
+/* Its former host's replies come to the socket that it has left. */
+static void member_that_moves_has_no_former_host(void **state)
+{
+    struct tw_test_sockets *pool = *state;
+    struct tw_test_member a = {.socket = NULL};
+    struct tw_test_member b = {.socket = NULL};
+    const struct tw_address first = address_of("192.0.2.1", 0);
+    assert_int_equal(join(pool, &a, "192.0.2.1"), 0);
+    assert_int_equal(join(pool, &b, "192.0.2.2"), 0);
+    struct tw_test_socket *shared = a.socket;
+    assert_int_equal(join(pool, &a, "192.0.2.2"), 0);
+    assert_null(tw_test_sockets_find(pool, shared, &first));
+    assert_null(tw_test_sockets_find(pool, a.socket, &first));
+}
+
+/* The kernel binds a socket to a device's number, not to its name. */
+static void device_that_was_made_anew_gets_a_socket_of_its_own(void **state)
+{
+    struct tw_test_sockets *pool = *state;
+    struct tw_test_member members[2] = {{.socket = NULL}};
+    const struct tw_address bind = any4();
+    const struct tw_address hosts[2] = {address_of("192.0.2.1", 0), address_of("192.0.2.2", 0)};
+    interface = 1;
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(tw_test_sockets_join(pool, &members[i], &bind, "lo", &hosts[i]), 0);
+    struct tw_test_socket *old = members[0].socket;
+    assert_ptr_equal(members[1].socket, old);
+    assert_int_equal(tw_test_sockets_join(pool, &members[0], &bind, "lo", &hosts[0]), 0);
+    assert_ptr_equal(members[0].socket, old);
+
+    interface = 7;
+    assert_int_equal(tw_test_sockets_join(pool, &members[0], &bind, "lo", &hosts[0]), 0);
+    struct tw_test_socket *new = members[0].socket;
+    assert_ptr_not_equal(new, old);
+    assert_int_equal(tw_test_sockets_join(pool, &members[1], &bind, "lo", &hosts[1]), 0);
+    assert_ptr_equal(members[1].socket, new);
+    assert_int_equal(open_sockets(pool), 1);
+
+    interface = 0;
+    assert_int_equal(tw_test_sockets_join(pool, &members[0], &bind, "lo", &hosts[0]), -ENODEV);
+    assert_null(members[0].socket);
+    assert_int_equal(open_sockets(pool), 1);
 }
 
 static void member_moves_when_its_new_host_is_another_members(void **state)
@@ -245,6 +328,10 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(number_of_members_is_limited, set_up, tear_down),
         cmocka_unit_test_setup_teardown(member_keeps_its_socket_when_its_host_changes, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(member_is_found_by_its_former_host, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(member_that_moves_has_no_former_host, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(device_that_was_made_anew_gets_a_socket_of_its_own, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(member_moves_when_its_new_host_is_another_members, set_up,
                                         tear_down),

@@ -330,47 +330,6 @@ static void unreachable_peer_does_not_fail_the_next_send(void **state)
     tw_udp_close(&b);
 }
 
-/* Whoever wants to know is told who refused, and sends to the others at the second attempt. */
-static void refusals_are_told_to_whom_they_concern(struct fixture *f, const char *host)
-{
-    struct tw_udp a = open_on(host);
-    struct tw_udp b = open_on(host);
-    struct tw_udp gone = open_on(host);
-    tw_udp_close(&gone);
-    struct tw_udp_error error;
-    assert_int_equal(tw_udp_report_errors(&a), 0);
-    assert_false(tw_udp_take_error(&a, &error));
-    send_text(f, &a, &gone.local, "anybody there?");
-    struct pollfd ready = {.fd = a.fd, .events = 0};
-    assert_int_equal(poll(&ready, 1, PATIENCE_MS), 1);
-    assert_int_equal(ready.revents, POLLERR);
-    fill(tw_udp_batch_at(f->out, 0), "x", 1, &b.local);
-    assert_int_equal(tw_udp_send(&a, f->out, 1), -ECONNREFUSED);
-    assert_int_equal(tw_udp_send(&a, f->out, 1), 1);
-    assert_int_equal(receive(f, &b), 1);
-    assert_true(tw_udp_take_error(&a, &error));
-    assert_int_equal(error.error, ECONNREFUSED);
-    assert_true(tw_address_equal(&error.remote, &gone.local));
-    assert_false(tw_udp_take_error(&a, &error));
-    assert_int_equal(poll(&ready, 1, 0), 0);
-    tw_udp_close(&a);
-    tw_udp_close(&b);
-}
-
-static void ipv4_refusals_are_told_when_asked_for(void **state)
-{
-    refusals_are_told_to_whom_they_concern(*state, "127.0.0.1");
-}
-
-static void ipv6_refusals_are_told_when_asked_for(void **state)
-{
-    struct fixture *f = *state;
-    if (f->ip6)
-        refusals_are_told_to_whom_they_concern(f, "::1");
-    else
-        skip();
-}
-
 static void kernel_stamps_follow_the_tests_offset(void **state)
 {
     struct fixture *f = *state;
@@ -668,8 +627,6 @@ int main(void)
         cmocka_unit_test(batch_keeps_the_order),
         cmocka_unit_test(sending_goes_on_behind_a_datagram_that_is_not_taken),
         cmocka_unit_test(unreachable_peer_does_not_fail_the_next_send),
-        cmocka_unit_test(ipv4_refusals_are_told_when_asked_for),
-        cmocka_unit_test(ipv6_refusals_are_told_when_asked_for),
         cmocka_unit_test(kernel_stamps_follow_the_tests_offset),
         cmocka_unit_test(missing_stamp_is_replaced_by_the_time_of_reading),
         cmocka_unit_test(datagrams_that_find_no_room_are_counted),

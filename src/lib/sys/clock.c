@@ -22,12 +22,15 @@ enum { ATTEMPTS = 4 };
  * a batch takes less, and a clock step of this size is what marks a sample as an anomaly. */
 #define FRESH_NS TW_NS_PER_MS
 
+/* A suspend takes longer; what the two clocks may differ by otherwise is far less. */
+#define SUSPENDED_NS (100 * TW_NS_PER_MS)
+
 static int64_t read_ns(clockid_t id)
 {
     struct timespec t;
     if (clock_gettime(id, &t) != 0)
         abort(); /* only for a clock that does not exist */
-    return (int64_t)t.tv_sec * TW_NS_PER_S + t.tv_nsec;
+    return tw_clock_ns(&t);
 }
 
 tw_mono tw_clock_mono(void)
@@ -59,17 +62,40 @@ static void refresh_quality(struct tw_clock *clock, tw_mono now)
     clock->refresh_at = tw_mono_after(now, REFRESH_NS);
 }
 
+/* CLOCK_MONOTONIC stands still while the host is suspended, CLOCK_BOOTTIME does not. In this order
+ * an interruption in between makes it too little, never too much. */
+static int64_t read_suspended_ns(const struct tw_clock *clock)
+{
+    const int64_t boot_ns = read_ns(CLOCK_BOOTTIME);
+    return boot_ns - read_ns(CLOCK_MONOTONIC) + clock->test_suspended_ns;
+}
+
+bool tw_clock_was_suspended(struct tw_clock *clock)
+{
+    const int64_t suspended_ns = read_suspended_ns(clock);
+    if (suspended_ns - clock->suspended_ns <= SUSPENDED_NS)
+        return false;
+    clock->suspended_ns = suspended_ns;
+    return true;
+}
+
 void tw_clock_init(struct tw_clock *clock, int64_t error_floor_ns)
 {
     *clock = (struct tw_clock){
         .error_floor_ns = error_floor_ns > 0 ? error_floor_ns : DEFAULT_FLOOR_NS,
     };
+    clock->suspended_ns = read_suspended_ns(clock);
+    for (int i = 1; i < ATTEMPTS; i++) {
+        const int64_t suspended_ns = read_suspended_ns(clock);
+        if (suspended_ns > clock->suspended_ns)
+            clock->suspended_ns = suspended_ns;
+    }
     refresh_quality(clock, tw_clock_mono());
 }
 
-struct tw_reading tw_clock_read(struct tw_clock *clock)
+/* Returns how long that took: the two are of one instant to within half of it. */
+static int64_t read_both(struct tw_reading *reading)
 {
-    struct tw_reading reading = {.mono = {0}};
     int64_t best_ns = INT64_MAX;
     for (int i = 0; i < ATTEMPTS && best_ns > CLOSE_READS_NS; i++) {
         const int64_t before = read_ns(CLOCK_MONOTONIC);
@@ -78,9 +104,24 @@ struct tw_reading tw_clock_read(struct tw_clock *clock)
         if (gap_ns >= best_ns)
             continue;
         best_ns = gap_ns;
-        reading.mono.ns = before + gap_ns / 2;
-        reading.wall.ns = wall + clock->test_offset_ns;
+        reading->mono.ns = before + gap_ns / 2;
+        reading->wall.ns = wall;
     }
+    return best_ns;
+}
+
+int64_t tw_clock_offset(int64_t *apart_ns)
+{
+    struct tw_reading reading;
+    *apart_ns = read_both(&reading);
+    return reading.wall.ns - reading.mono.ns;
+}
+
+struct tw_reading tw_clock_read(struct tw_clock *clock)
+{
+    struct tw_reading reading;
+    (void)read_both(&reading);
+    reading.wall.ns += clock->test_offset_ns;
     if (tw_mono_reached(clock->refresh_at, reading.mono))
         refresh_quality(clock, reading.mono);
     reading.error = clock->error;

@@ -42,6 +42,7 @@ struct tw_deriver *tw_deriver_new(void)
 {
     static const struct tw_pool_config config = {.name = "twamp-keys",
                                                  .threads = THREADS,
+                                                 .idle_threads = THREADS,
                                                  .niceness = NICENESS,
                                                  .work = work,
                                                  .discard = discard};

@@ -159,5 +159,6 @@ struct tw_engine_counters tw_engine_counters(const struct tw_engine *engine)
         .kernel_drops = atomic_load_explicit(&engine->kernel_drops, memory_order_relaxed),
         .unknown = atomic_load_explicit(&engine->unknown, memory_order_relaxed),
         .send_failures = atomic_load_explicit(&engine->send_failures, memory_order_relaxed),
+        .wrong_stamps = atomic_load_explicit(&engine->wrong_stamps, memory_order_relaxed),
     };
 }

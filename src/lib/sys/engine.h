@@ -7,7 +7,7 @@
  * its port for life so that equal-cost paths do not flip.
  *
  * Threads: new, add and free on the owner's thread while nothing runs; run on the engine's thread;
- * stop from anywhere. The callback is called on the engine's thread and must not block. */
+ * stop from anywhere. The callbacks are called on the engine's thread and must not block. */
 #ifndef TW_SYS_ENGINE_H
 #define TW_SYS_ENGINE_H
 
@@ -20,6 +20,9 @@ struct tw_engine;
 
 struct tw_engine_config {
     void (*on_measurement)(void *user, void *target_user, const struct tw_measurement *measurement);
+    /* Every reply as it is taken, copies and late ones too; NULL: nobody looks at single packets.
+     */
+    void (*on_sample)(void *user, void *target_user, const struct tw_sample *sample);
     void *user;
     bool raise_descriptors; /* a guest in a foreign process: see tw_descriptor_raise */
 };
@@ -28,6 +31,8 @@ struct tw_engine_target {
     const char *host;             /* name or literal; copied */
     int family;                   /* 4, 6, 0 = any */
     struct tw_address source;     /* family 0: any; the port, if not 0, is the test packets' */
+    const char *source_zone;      /* interface of a link-local source, by name: the number is asked
+                                     for at each connection; NULL: source.scope; copied */
     const char *device;           /* NULL: any; copied */
     const uint8_t *passphrase;    /* of probe.client.keyid; NULL: none. Copied, and wiped by free */
     size_t passphrase_size;       /* octets */
@@ -54,6 +59,7 @@ struct tw_engine_counters {
     uint64_t kernel_drops;  /* datagrams the kernel dropped for want of buffer */
     uint64_t unknown;       /* datagrams from nobody that is measured */
     uint64_t send_failures; /* packets the kernel did not take; not counted as sent */
+    uint64_t wrong_stamps;  /* transmit timestamps that fit no packet still remembered; not used */
 };
 struct tw_engine_counters tw_engine_counters(const struct tw_engine *engine);
 

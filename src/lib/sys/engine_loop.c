@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
+#include <time.h>
 
 #include "lib/bytes.h"
 #include "lib/sys/random.h"
@@ -21,6 +22,13 @@ enum {
     EVENTS = 128, /* taken at a time */
     EVENT_ROUNDS = 16,
 };
+
+/* To wake up is what costs most where many targets have little to do at a time. So an engine with
+ * many of them begins its turns no closer together than this, and serves in one what has come up
+ * since the last. Packets leave later by that much at most, and replies have their times from the
+ * kernel; an engine with few targets is rarely so busy, and would gain nothing. */
+#define TURN_NS (500 * TW_NS_PER_US)
+enum { MANY_TARGETS = 256 };
 
 /* A probe whose deadline stays in the past although it was served must not cost a processor. */
 #define STUCK_NS TW_NS_PER_MS
@@ -43,6 +51,19 @@ void tw_engine_set_deadline(struct tw_engine *engine, struct tw_target *target, 
     tw_heap_set(&engine->heap, &target->deadline, deadline);
 }
 
+/* The source as it is now: an interface that was made anew has another number. -EADDRNOTAVAIL while
+ * the one that was named is not there, as with any address of such an interface. */
+static int find_source(const struct tw_target *target, struct tw_address *source)
+{
+    *source = target->source;
+    if (target->source_zone == NULL) {
+        tw_address_add_zone(source, target->device);
+        return 0;
+    }
+    source->scope = tw_zone_index(target->source_zone);
+    return source->scope != 0 ? 0 : -EADDRNOTAVAIL;
+}
+
 static void begin_connect(struct tw_engine *engine, struct tw_target *target,
                           const struct tw_address *remote, tw_mono now)
 {
@@ -50,11 +71,13 @@ static void begin_connect(struct tw_engine *engine, struct tw_target *target,
         .device = target->device,
         .raise = engine->config.raise_descriptors,
     };
+    int error = 0;
     if (!tw_address_is_unspecified(&target->source)) {
-        options.source = target->source;
+        error = find_source(target, &options.source);
         options.source.port = 0; /* a fixed port is the test packets' */
     }
-    const int error = tw_control_open(&target->control, remote, &options);
+    if (error == 0)
+        error = tw_control_open(&target->control, remote, &options);
     if (error != 0)
         tw_probe_connect_failed(&target->probe, -error, now);
 }
@@ -70,7 +93,9 @@ static int join_socket(struct tw_engine *engine, struct tw_target *target, struc
         return error;
     struct tw_address bind = {.family = peer.family};
     if (!tw_address_is_unspecified(&target->source))
-        bind = target->source;
+        error = find_source(target, &bind);
+    if (error != 0)
+        return error;
     bind.port = target->source.port;
     error = tw_test_sockets_join(&engine->sockets, &target->member, &bind, target->device, &peer);
     if (error == 0)
@@ -144,6 +169,8 @@ static void take_answers(struct tw_engine *engine, tw_mono now)
     struct tw_resolver_answer answer;
     while (tw_resolver_take(engine->resolver, &answer) != 0) {
         struct tw_target *target = engine->targets[answer.tag];
+        for (size_t i = 0; i < answer.count; i++) /* as the kernel tells them of replies */
+            tw_address_add_zone(&answer.addresses[i], target->device);
         tw_probe_resolved(&target->probe, answer.addresses, answer.count, answer.error, now);
         tw_engine_touch(engine, target);
     }
@@ -219,10 +246,18 @@ static void expire(struct tw_engine *engine, const struct tw_reading *now)
     }
 }
 
-static int set_timer(struct tw_engine *engine)
+static void rest(const struct tw_engine *engine, tw_mono last_turn)
 {
-    const struct tw_heap_item *first = tw_heap_first(&engine->heap);
-    const tw_mono at = first == NULL ? TW_NEVER : first->at;
+    if (engine->count < MANY_TARGETS)
+        return;
+    const int64_t ns = tw_mono_after(last_turn, TURN_NS).ns;
+    const struct timespec until = {.tv_sec = (time_t)(ns / TW_NS_PER_S),
+                                   .tv_nsec = (long)(ns % TW_NS_PER_S)};
+    (void)clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+}
+
+static int set_timer(struct tw_engine *engine, tw_mono at)
+{
     if (at.ns == engine->armed.ns)
         return 0;
     const int64_t ns = at.ns > 0 ? at.ns : 1; /* zero would switch the timer off */
@@ -237,6 +272,21 @@ static int set_timer(struct tw_engine *engine)
     return 0;
 }
 
+/* Until there is something to do, which sending may have brought already. 0 or -errno. */
+static int wait(struct tw_engine *engine)
+{
+    const struct tw_heap_item *first = tw_heap_first(&engine->heap);
+    const tw_mono clocks = tw_nic_clocks_deadline(&engine->nics);
+    const tw_mono at = first == NULL ? clocks : tw_mono_earlier(first->at, clocks);
+    if (engine->touched != NULL || tw_mono_reached(at, tw_clock_mono()))
+        return 0;
+    const int error = set_timer(engine, at);
+    if (error != 0)
+        return error;
+    struct epoll_event any; /* taken after the clock was read, see take_events() */
+    return epoll_wait(engine->epoll, &any, 1, -1) < 0 && errno != EINTR ? -errno : 0;
+}
+
 /* A leap second, or a daemon that has just learnt of them all. */
 static void follow_tai(struct tw_engine *engine)
 {
@@ -247,19 +297,38 @@ static void follow_tai(struct tw_engine *engine)
         engine->targets[i]->config.sender.tai_utc_s = engine->tai_utc_s;
 }
 
+/* Before anything is taken that came meanwhile. */
+static void notice_sleep(struct tw_engine *engine, tw_mono now)
+{
+    const struct tw_heap_item *first = tw_heap_first(&engine->heap);
+    const bool stopped = first != NULL && now.ns - first->at.ns >= TW_PROBE_ASLEEP_NS;
+    const bool suspended = tw_clock_was_suspended(&engine->clock);
+    if (!stopped && !suspended)
+        return;
+    for (size_t i = 0; i < engine->count; i++) {
+        struct tw_target *target = engine->targets[i];
+        if (stopped)
+            tw_probe_slept(&target->probe, TW_PROBE_STOPPED, now);
+        if (!suspended)
+            continue;
+        tw_probe_slept(&target->probe, TW_PROBE_SUSPENDED, now);
+        tw_engine_touch(engine, target);
+    }
+    serve_touched(engine, now); /* what came on connections that are given up is not read */
+}
+
 static int loop(struct tw_engine *engine)
 {
     for (;;) {
-        int error = set_timer(engine);
+        const int error = wait(engine);
         if (error != 0)
             return error;
-        /* Only waits: what is ready is taken after the clock was read. So nothing that arrived
-         * before `now` is still in a socket when deadlines are held against `now`. */
-        struct epoll_event any;
-        if (epoll_wait(engine->epoll, &any, 1, -1) < 0 && errno != EINTR)
-            return -errno;
+        /* What is ready is taken after the clock was read. So nothing that arrived before `now` is
+         * still in a socket when deadlines are held against `now`. */
         const struct tw_reading now = tw_clock_read(&engine->clock);
         follow_tai(engine);
+        notice_sleep(engine, now.mono);
+        tw_nic_clocks_follow(&engine->nics, now.mono);
         if (!take_events(engine, now.mono))
             return 0;
         expire(engine, &now);
@@ -268,6 +337,7 @@ static int loop(struct tw_engine *engine)
         for (size_t i = 0; i < engine->sockets.count; i++)
             if (engine->sockets.sockets[i] != NULL)
                 tw_engine_send_due(engine, engine->sockets.sockets[i]);
+        rest(engine, now.mono);
     }
 }
 
@@ -281,6 +351,7 @@ static void begin(struct tw_engine *engine)
     tw_random_fill(&engine->random, seed, sizeof seed);
     tw_test_sockets_init(&engine->sockets, engine->epoll, TW_TAG_SOCKET, tw_get32(seed),
                          engine->config.raise_descriptors);
+    tw_nic_clocks_init(&engine->nics, engine->config.raise_descriptors);
     const tw_mono now = tw_clock_mono();
     for (size_t i = 0; i < engine->count; i++) {
         struct tw_target *target = engine->targets[i];
@@ -308,6 +379,7 @@ static void end(struct tw_engine *engine)
     }
     engine->touched = NULL;
     tw_test_sockets_free(&engine->sockets);
+    tw_nic_clocks_free(&engine->nics);
 }
 
 int tw_engine_loop(struct tw_engine *engine)

@@ -15,6 +15,7 @@
 #include "lib/sys/deriver.h"
 #include "lib/sys/engine.h"
 #include "lib/sys/heap.h"
+#include "lib/sys/nic_clock.h"
 #include "lib/sys/resolver.h"
 #include "lib/sys/target.h"
 #include "lib/sys/test_sockets.h"
@@ -57,13 +58,14 @@ struct tw_engine {
     int stop; /* eventfd */
     struct tw_udp_batch *in, *out;
     struct tw_heap heap; /* of deadlines; room for all targets */
-    _Atomic uint64_t kernel_drops, unknown, send_failures;
+    _Atomic uint64_t kernel_drops, unknown, send_failures, wrong_stamps;
 
     /* while it runs */
     struct tw_clock clock;
     struct tw_random random;
     struct tw_target *touched;
     struct tw_test_sockets sockets;
+    struct tw_nic_clocks nics;
     struct tw_resolver *resolver;
     struct tw_deriver *deriver;
     struct tw_engine_keys keys;

@@ -30,6 +30,7 @@ struct queue {
 struct worker {
     struct shared *shared;
     pthread_t id; /* the pool's own */
+    bool used;    /* the pool's own: there is such a thread, or was and is to be joined */
     bool done;    /* touches `shared` no more */
 };
 
@@ -39,9 +40,11 @@ struct shared {
     pthread_mutex_t lock;
     pthread_cond_t work; /* there is a question, or the end has come */
     pthread_cond_t done; /* a worker is done */
-    struct queue questions, answers;
-    unsigned waiting; /* questions not taken yet */
-    unsigned idle;    /* workers that wait for questions */
+    struct queue questions, slow_questions, answers;
+    unsigned waiting, slow_waiting; /* questions not taken yet */
+    unsigned slow_running;          /* workers at slow ones */
+    unsigned running;               /* workers */
+    unsigned idle;                  /* of them, those that have no question */
     unsigned owners;
     bool stop;
     int ready; /* eventfd; closed by the pool, and not to be written to after stop */
@@ -50,7 +53,6 @@ struct shared {
 
 struct tw_pool {
     struct shared *shared;
-    unsigned started; /* workers */
     int ready;
 };
 
@@ -110,6 +112,29 @@ static void be_nice(int niceness)
         (void)setpriority(PRIO_PROCESS, 0, now + niceness); /* else at the usual one */
 }
 
+/* With the lock held: how many questions a worker would find. */
+static unsigned count_open(const struct shared *shared)
+{
+    const unsigned room = shared->config.slow_threads - shared->slow_running;
+    return shared->waiting + (shared->slow_waiting < room ? shared->slow_waiting : room);
+}
+
+/* With the lock held; NULL: there is nothing to do. */
+static struct tw_pool_job *take_question(struct shared *shared, bool *slow)
+{
+    *slow = shared->waiting == 0;
+    if (count_open(shared) == 0)
+        return NULL;
+    shared->idle--;
+    if (*slow) {
+        shared->slow_waiting--;
+        shared->slow_running++;
+        return pop(&shared->slow_questions);
+    }
+    shared->waiting--;
+    return pop(&shared->questions);
+}
+
 static void *work(void *argument)
 {
     struct worker *worker = argument;
@@ -117,36 +142,61 @@ static void *work(void *argument)
     be_nice(shared->config.niceness);
     pthread_mutex_lock(&shared->lock);
     while (!shared->stop) {
-        struct tw_pool_job *job = pop(&shared->questions);
+        bool slow;
+        struct tw_pool_job *job = take_question(shared, &slow);
         if (job == NULL) {
-            shared->idle++;
+            if (shared->idle > shared->config.idle_threads)
+                break;
             pthread_cond_wait(&shared->work, &shared->lock);
-            shared->idle--;
             continue;
         }
-        shared->waiting--;
         pthread_mutex_unlock(&shared->lock);
         shared->config.work(job);
         pthread_mutex_lock(&shared->lock);
+        shared->idle++;
+        shared->slow_running -= slow;
         if (shared->stop)
             shared->config.discard(job);
         else
             give_answer(shared, job);
     }
+    shared->idle--;
+    shared->running--;
     worker->done = true;
     pthread_cond_signal(&shared->done);
     release(shared);
     return NULL;
 }
 
+/* A place for one more worker, of which there are fewer than places; one that has ended leaves its
+ * own. */
+static struct worker *find_place(struct shared *shared)
+{
+    struct worker *worker = shared->workers;
+    for (;; worker++) {
+        if (!worker->used)
+            return worker;
+        pthread_mutex_lock(&shared->lock);
+        const bool done = worker->done;
+        pthread_mutex_unlock(&shared->lock);
+        if (done) {
+            pthread_join(worker->id, NULL);
+            worker->used = worker->done = false;
+            return worker;
+        }
+    }
+}
+
 /* One more worker, deaf to all signals: they are for the program's own threads. 0 or an errno. */
 static int start_worker(struct tw_pool *pool)
 {
     struct shared *shared = pool->shared;
-    struct worker *worker = &shared->workers[pool->started];
+    struct worker *worker = find_place(shared);
     worker->shared = shared;
     pthread_mutex_lock(&shared->lock);
     shared->owners++;
+    shared->running++;
+    shared->idle++;
     pthread_mutex_unlock(&shared->lock);
 
     sigset_t all, old;
@@ -157,11 +207,13 @@ static int start_worker(struct tw_pool *pool)
     if (error != 0) {
         pthread_mutex_lock(&shared->lock);
         shared->owners--; /* never the last: there is the pool */
+        shared->running--;
+        shared->idle--;
         pthread_mutex_unlock(&shared->lock);
         return error;
     }
     (void)pthread_setname_np(worker->id, shared->config.name);
-    pool->started++;
+    worker->used = true;
     return 0;
 }
 
@@ -179,6 +231,7 @@ static struct shared *new_shared(const struct tw_pool_config *config, int ready)
     pthread_condattr_destroy(&monotonic);
     shared->config = *config;
     shared->questions.end = &shared->questions.first;
+    shared->slow_questions.end = &shared->slow_questions.first;
     shared->answers.end = &shared->answers.first;
     shared->owners = 1;
     shared->ready = ready;
@@ -188,6 +241,7 @@ static struct shared *new_shared(const struct tw_pool_config *config, int ready)
 struct tw_pool *tw_pool_new(const struct tw_pool_config *config)
 {
     assert(config->threads > 0 && config->threads <= TW_POOL_THREADS_MAX);
+    assert(config->idle_threads > 0); /* or the first would end at once */
     int error = ENOMEM;
     struct tw_pool *pool = calloc(1, sizeof *pool);
     if (pool == NULL)
@@ -214,14 +268,6 @@ no_pool:
     return NULL;
 }
 
-static bool all_done(const struct tw_pool *pool)
-{
-    for (unsigned i = 0; i < pool->started; i++)
-        if (!pool->shared->workers[i].done)
-            return false;
-    return true;
-}
-
 void tw_pool_free(struct tw_pool *pool)
 {
     if (pool == NULL)
@@ -237,20 +283,21 @@ void tw_pool_free(struct tw_pool *pool)
     shared->stop = true;
     /* Not left to whoever lets go last, and may never do so: there may be secrets in them. */
     discard(shared, &shared->questions);
+    discard(shared, &shared->slow_questions);
     discard(shared, &shared->answers);
     pthread_cond_broadcast(&shared->work);
     int result = 0;
-    while (!all_done(pool) && result == 0)
+    while (shared->running > 0 && result == 0)
         result = pthread_cond_timedwait(&shared->done, &shared->lock, &until);
     bool done[TW_POOL_THREADS_MAX] = {false};
-    for (unsigned i = 0; i < pool->started; i++)
+    for (unsigned i = 0; i < TW_POOL_THREADS_MAX; i++)
         done[i] = shared->workers[i].done;
     pthread_mutex_unlock(&shared->lock);
 
-    for (unsigned i = 0; i < pool->started; i++)
+    for (unsigned i = 0; i < TW_POOL_THREADS_MAX; i++)
         if (done[i])
             pthread_join(shared->workers[i].id, NULL);
-        else
+        else if (shared->workers[i].used)
             pthread_detach(shared->workers[i].id);
     pthread_mutex_lock(&shared->lock);
     release(shared);
@@ -258,17 +305,38 @@ void tw_pool_free(struct tw_pool *pool)
     free(pool);
 }
 
-void tw_pool_ask(struct tw_pool *pool, struct tw_pool_job *job)
+/* A worker for each question that one would find. */
+static void grow(struct tw_pool *pool)
 {
     struct shared *shared = pool->shared;
     pthread_mutex_lock(&shared->lock);
-    push(&shared->questions, job);
-    shared->waiting++;
-    const bool more = shared->waiting > shared->idle && pool->started < shared->config.threads;
-    pthread_cond_signal(&shared->work);
+    const bool more = count_open(shared) > shared->idle && shared->running < shared->config.threads;
     pthread_mutex_unlock(&shared->lock);
     if (more)
         (void)start_worker(pool); /* those that run will come to it, only later */
+}
+
+static void ask(struct tw_pool *pool, struct queue *queue, unsigned *waiting,
+                struct tw_pool_job *job)
+{
+    struct shared *shared = pool->shared;
+    pthread_mutex_lock(&shared->lock);
+    push(queue, job);
+    ++*waiting;
+    pthread_cond_signal(&shared->work);
+    pthread_mutex_unlock(&shared->lock);
+    grow(pool);
+}
+
+void tw_pool_ask(struct tw_pool *pool, struct tw_pool_job *job)
+{
+    ask(pool, &pool->shared->questions, &pool->shared->waiting, job);
+}
+
+void tw_pool_ask_slow(struct tw_pool *pool, struct tw_pool_job *job)
+{
+    assert(pool->shared->config.slow_threads > 0);
+    ask(pool, &pool->shared->slow_questions, &pool->shared->slow_waiting, job);
 }
 
 void tw_pool_answer(struct tw_pool *pool, struct tw_pool_job *job)
@@ -294,5 +362,7 @@ struct tw_pool_job *tw_pool_take(struct tw_pool *pool)
         (void)eventfd_read(shared->ready, &count);
     }
     pthread_mutex_unlock(&shared->lock);
+    /* Whoever gave the answer may have taken another question than was waiting for it. */
+    grow(pool);
     return job;
 }

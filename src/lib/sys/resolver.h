@@ -1,4 +1,7 @@
-/* Looks up names on a thread of its own, so that a slow DNS server delays nobody. */
+/* Looks up names on threads of its own, so that a name server that is slow or silent delays nobody
+ * but the names it is asked for.
+ *
+ * All calls on the owner's thread. */
 #ifndef TW_SYS_RESOLVER_H
 #define TW_SYS_RESOLVER_H
 
@@ -25,7 +28,8 @@ struct tw_resolver *tw_resolver_new(void);
  * behind, with memory of its own, and ends by itself. */
 void tw_resolver_free(struct tw_resolver *resolver);
 
-/* `family` 4, 6 or 0 = any. `host` is copied. Answers come in any order; 0, or -ENOMEM. */
+/* `family` 4, 6 or 0 = any. `host` is copied. A name that is being looked up already is not asked
+ * for once more: each that asked has the answer. Answers come in any order; 0, or -ENOMEM. */
 int tw_resolver_ask(struct tw_resolver *resolver, uint64_t tag, const char *host, int family);
 
 /* Readable when an answer is waiting. */

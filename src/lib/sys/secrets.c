@@ -91,18 +91,30 @@ static size_t character_size(struct text text)
     return size;
 }
 
+static bool is_utf8(struct text text)
+{
+    while (text.size > 0) {
+        const size_t size = character_size(text);
+        if (size == 0)
+            return false;
+        text.at += size;
+        text.size -= size;
+    }
+    return true;
+}
+
+bool tw_secrets_is_utf8(const char *text)
+{
+    return is_utf8((struct text){(const uint8_t *)text, strlen(text)});
+}
+
 static bool to_keyid(struct text text, uint8_t keyid[TW_KEYID_SIZE])
 {
-    if (text.size == 0 || text.size > TW_KEYID_SIZE)
+    if (text.size == 0 || text.size > TW_KEYID_SIZE || !is_utf8(text))
         return false;
-    struct text rest = text;
-    while (rest.size > 0) {
-        const size_t size = character_size(rest);
-        if (size == 0 || rest.at[0] <= ' ' || rest.at[0] == 0x7f)
+    for (size_t i = 0; i < text.size; i++)
+        if (text.at[i] <= ' ' || text.at[i] == 0x7f)
             return false;
-        rest.at += size;
-        rest.size -= size;
-    }
     memset(keyid, 0, TW_KEYID_SIZE);
     memcpy(keyid, text.at, text.size);
     return true;

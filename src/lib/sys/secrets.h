@@ -45,6 +45,9 @@ const struct tw_secret *tw_secrets_find(const struct tw_secrets *secrets,
 /* The KeyID `text` in wire form; false when it is none (empty, too long, whitespace, not UTF-8). */
 bool tw_secrets_keyid(const char *text, uint8_t keyid[TW_KEYID_SIZE]);
 
+/* Whether a text is UTF-8 (RFC 3629). */
+bool tw_secrets_is_utf8(const char *text);
+
 /* Wipes. An empty one may be freed. */
 void tw_secrets_free(struct tw_secrets *secrets);
 

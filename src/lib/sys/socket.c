@@ -99,8 +99,7 @@ char *tw_address_format(const struct tw_address *address, bool with_port,
     return text;
 }
 
-/* Index of an interface given by name or number; 0 if there is none. */
-static uint32_t parse_zone(const char *zone)
+uint32_t tw_zone_index(const char *zone)
 {
     const uint32_t index = if_nametoindex(zone);
     if (index != 0)
@@ -114,9 +113,24 @@ static uint32_t parse_zone(const char *zone)
     return number <= INT32_MAX ? number : 0;
 }
 
-bool tw_address_parse(const char *text, struct tw_address *address)
+/* On any other than a link-local address an interface says nothing, and somebody thought that it
+ * did. */
+static bool take_zone(const struct in6_addr *in6, const char *text, char zone[TW_ZONE_SIZE])
+{
+    const size_t length = strlen(text);
+    if (!is_link_local(in6->s6_addr) || length == 0 || length >= TW_ZONE_SIZE)
+        return false;
+    for (const char *p = text; *p != '\0'; p++)
+        if ((unsigned char)*p <= ' ' || *p == 0x7f || *p == '/')
+            return false;
+    memcpy(zone, text, length + 1);
+    return true;
+}
+
+bool tw_address_parse_zone(const char *text, struct tw_address *address, char zone[TW_ZONE_SIZE])
 {
     *address = (struct tw_address){.family = 0};
+    zone[0] = '\0';
     uint8_t in4[4];
     if (inet_pton(AF_INET, text, in4) == 1) {
         memcpy(address->octets, in4, sizeof in4);
@@ -133,15 +147,35 @@ bool tw_address_parse(const char *text, struct tw_address *address)
     struct in6_addr in6;
     if (inet_pton(AF_INET6, host, &in6) != 1)
         return false;
-    uint32_t scope = 0;
-    if (percent != NULL) {
-        /* On any other address an interface says nothing, and somebody thought that it did. */
-        scope = is_link_local(in6.s6_addr) ? parse_zone(percent + 1) : 0;
-        if (scope == 0)
-            return false;
-    }
-    *address = from_in6(&in6, scope);
+    if (percent != NULL && !take_zone(&in6, percent + 1, zone))
+        return false;
+    *address = from_in6(&in6, 0);
     return true;
+}
+
+bool tw_address_parse(const char *text, struct tw_address *address)
+{
+    char zone[TW_ZONE_SIZE];
+    if (!tw_address_parse_zone(text, address, zone))
+        return false;
+    if (zone[0] == '\0')
+        return true;
+    address->scope = tw_zone_index(zone);
+    if (address->scope != 0)
+        return true;
+    *address = (struct tw_address){.family = 0};
+    return false;
+}
+
+bool tw_address_needs_zone(const struct tw_address *address)
+{
+    return address->family == 6 && address->scope == 0 && is_link_local(address->octets);
+}
+
+void tw_address_add_zone(struct tw_address *address, const char *device)
+{
+    if (device != NULL && tw_address_needs_zone(address))
+        address->scope = if_nametoindex(device);
 }
 
 /* Whether a descriptor is in the lower three quarters of what the limit allows: the kernel always

@@ -26,6 +26,24 @@ char *tw_address_format(const struct tw_address *address, bool with_port,
  * when it is not one. */
 bool tw_address_parse(const char *text, struct tw_address *address);
 
+/* Whether it is a link-local IPv6 address without an interface: there may be one like it on each.
+ */
+bool tw_address_needs_zone(const struct tw_address *address);
+
+/* Gives such an address the interface of this name, if there is one now; NULL: none. */
+void tw_address_add_zone(struct tw_address *address, const char *device);
+
+/* Room for the name of an interface. */
+enum { TW_ZONE_SIZE = 16 };
+
+/* The same, but with the %interface as text, for whoever needs it later, when it may be there
+ * again under another number: `scope` is 0, and `zone` "" without one. False also when the text
+ * can be no interface's. */
+bool tw_address_parse_zone(const char *text, struct tw_address *address, char zone[TW_ZONE_SIZE]);
+
+/* Index of an interface given by name or index; 0 if there is none of that name now. */
+uint32_t tw_zone_index(const char *zone);
+
 /* Moves a descriptor to 1024 or above, where select() users of the same process cannot trip over it
  * (a collectd plugin is a guest). Below a limit of 1024 it stays where it is. Returns the
  * descriptor to use; or -1 with errno EMFILE, and it is closed, when there is no room above, or,

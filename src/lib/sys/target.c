@@ -63,16 +63,35 @@ static bool copy_text(const char *text, char **out)
     return text == NULL || *out != NULL;
 }
 
+static bool allocate_storage(const struct tw_probe_config *config, struct tw_probe_storage *storage)
+{
+    const unsigned windows = tw_probe_windows(config);
+    const uint32_t slots = tw_probe_slots(config);
+    const uint32_t packets = tw_probe_packets(config);
+    storage->slot_count = slots;
+    storage->packet_count = packets;
+    storage->windows = calloc(windows, sizeof *storage->windows);
+    bool there = storage->windows != NULL;
+    for (unsigned i = 0; i < 2; i++) {
+        storage->slots[i] = calloc(slots, sizeof *storage->slots[i]);
+        there = there && storage->slots[i] != NULL;
+    }
+    for (unsigned i = 0; i < windows; i++) {
+        storage->packets[i] = calloc(packets, sizeof *storage->packets[i]);
+        there = there && storage->packets[i] != NULL;
+    }
+    return there;
+}
+
 static bool allocate(const struct tw_engine_target *spec, struct tw_target *target)
 {
-    struct tw_probe_storage *storage = &target->storage;
-    const uint32_t n = tw_probe_slots(&spec->probe);
-    storage->slot_count = n;
-    storage->slots[0] = calloc(n, sizeof *storage->slots[0]);
-    storage->slots[1] = calloc(n, sizeof *storage->slots[1]);
-    storage->packets = calloc(n, sizeof *storage->packets);
-    return storage->slots[0] != NULL && storage->slots[1] != NULL && storage->packets != NULL &&
-           copy_text(spec->host, &target->host) && copy_text(spec->device, &target->device) &&
+    const bool secured = tw_keys_needed(spec->probe.client.mode);
+    if (secured)
+        target->storage.secrets = calloc(1, sizeof *target->storage.secrets);
+    return allocate_storage(&spec->probe, &target->storage) &&
+           (!secured || target->storage.secrets != NULL) && copy_text(spec->host, &target->host) &&
+           copy_text(spec->device, &target->device) &&
+           copy_text(spec->source_zone, &target->source_zone) &&
            tw_target_key_init(&target->key, spec->passphrase, spec->passphrase_size) == 0;
 }
 
@@ -99,12 +118,19 @@ int tw_target_new(const struct tw_engine_target *spec, size_t index, struct tw_t
 
 void tw_target_free(struct tw_target *target)
 {
-    free(target->storage.slots[0]);
-    free(target->storage.slots[1]);
-    free(target->storage.packets);
+    struct tw_probe_secrets *secrets = target->storage.secrets;
+    if (secrets != NULL)
+        explicit_bzero(secrets, sizeof *secrets);
+    free(secrets);
+    for (unsigned i = 0; i < 2; i++) {
+        free(target->storage.slots[i]);
+        free(target->storage.packets[i]);
+    }
+    free(target->storage.windows);
     free(target->host);
     free(target->device);
+    free(target->source_zone);
     tw_target_key_free(&target->key);
-    explicit_bzero(target, sizeof *target); /* the probe had session keys */
+    explicit_bzero(target, sizeof *target); /* the probe had keys */
     free(target);
 }

@@ -27,6 +27,7 @@ struct tw_target {
     char *device;             /* NULL: any */
     int family;               /* of the addresses asked for: 4, 6 or 0 */
     struct tw_address source; /* family 0: any; the port is the test packets' */
+    char *source_zone;        /* its interface; NULL: source.scope */
     struct tw_target_key key;
     void *user;
     struct tw_probe_config config;

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -13,6 +14,13 @@
 enum {
     MEMBERS_MAX = 64,             /* of a socket whose port is ours to choose */
     RECEIVE_BUFFER = 1024 * 1024, /* octets; many members may be answered at one moment */
+};
+
+/* What a member asks for. */
+struct wanted {
+    const struct tw_address *bind;
+    const char *device; /* NULL: any */
+    unsigned interface; /* its number now; 0 without a device */
 };
 
 void tw_test_sockets_init(struct tw_test_sockets *pool, int epoll, uint64_t tag, uint32_t seed,
@@ -59,19 +67,33 @@ static size_t bucket_of(const struct tw_test_sockets *pool, const struct tw_addr
     return tw_address_hash(host, pool->seed) % TW_TEST_BUCKETS;
 }
 
+static struct tw_test_member *find_host(const struct tw_test_sockets *pool,
+                                        const struct tw_test_socket *socket,
+                                        const struct tw_address *host)
+{
+    struct tw_test_member *member = socket->buckets[bucket_of(pool, host)];
+    while (member != NULL && !tw_address_equal(&member->host, host))
+        member = member->next;
+    return member;
+}
+
 struct tw_test_member *tw_test_sockets_find(const struct tw_test_sockets *pool,
                                             const struct tw_test_socket *socket,
                                             const struct tw_address *remote)
 {
     const struct tw_address host = host_of(remote);
-    struct tw_test_member *member = socket->buckets[bucket_of(pool, &host)];
-    while (member != NULL && !tw_address_equal(&member->host, &host))
-        member = member->next;
+    struct tw_test_member *member = find_host(pool, socket, &host);
+    if (member != NULL)
+        return member;
+    member = socket->former[bucket_of(pool, &host)];
+    while (member != NULL && !tw_address_equal(&member->former, &host))
+        member = member->next_former;
     return member;
 }
 
 static void link_member(struct tw_test_sockets *pool, struct tw_test_socket *socket,
-                        struct tw_test_member *member, const struct tw_address *host)
+                        struct tw_test_member *member, const struct tw_address *host,
+                        const struct tw_address *former)
 {
     struct tw_test_member **bucket = &socket->buckets[bucket_of(pool, host)];
     member->host = *host;
@@ -79,6 +101,24 @@ static void link_member(struct tw_test_sockets *pool, struct tw_test_socket *soc
     member->next = *bucket;
     *bucket = member;
     socket->members++;
+    member->former = *former;
+    if (former->family == 0)
+        return;
+    bucket = &socket->former[bucket_of(pool, former)];
+    member->next_former = *bucket;
+    *bucket = member;
+}
+
+static void unlink_former(struct tw_test_sockets *pool, struct tw_test_member *member)
+{
+    if (member->former.family == 0)
+        return;
+    struct tw_test_member **link = &member->socket->former[bucket_of(pool, &member->former)];
+    while (*link != member)
+        link = &(*link)->next_former;
+    *link = member->next_former;
+    member->next_former = NULL;
+    member->former = (struct tw_address){.family = 0};
 }
 
 /* The socket stays, even without members. */
@@ -86,6 +126,7 @@ static void unlink_member(struct tw_test_sockets *pool, struct tw_test_member *m
 {
     struct tw_test_socket *socket = member->socket;
     assert(!member->is_due);
+    unlink_former(pool, member);
     struct tw_test_member **link = &socket->buckets[bucket_of(pool, &member->host)];
     while (*link != member)
         link = &(*link)->next;
@@ -102,22 +143,22 @@ static bool same_device(const char *a, const char *b)
     return strcmp(a, b) == 0;
 }
 
-static bool serves(const struct tw_test_socket *socket, const struct tw_address *bind,
-                   const char *device)
+static bool serves(const struct tw_test_socket *socket, const struct wanted *wanted)
 {
-    return tw_address_equal(&socket->bind, bind) && same_device(socket->device, device);
+    return tw_address_equal(&socket->bind, wanted->bind) &&
+           same_device(socket->device, wanted->device) && socket->interface == wanted->interface;
 }
 
 /* A socket of these properties whose members do not include the host; NULL if there is none. */
 static struct tw_test_socket *find_socket(const struct tw_test_sockets *pool,
-                                          const struct tw_address *bind, const char *device,
+                                          const struct wanted *wanted,
                                           const struct tw_address *host)
 {
     for (size_t i = 0; i < pool->count; i++) {
         struct tw_test_socket *socket = pool->sockets[i];
-        if (socket != NULL && serves(socket, bind, device) &&
-            (socket->members < MEMBERS_MAX || bind->port != 0) &&
-            tw_test_sockets_find(pool, socket, host) == NULL)
+        if (socket != NULL && serves(socket, wanted) &&
+            (socket->members < MEMBERS_MAX || wanted->bind->port != 0) &&
+            find_host(pool, socket, host) == NULL)
             return socket;
     }
     return NULL;
@@ -141,8 +182,8 @@ static bool find_place(struct tw_test_sockets *pool, size_t *place)
     return true;
 }
 
-static int open_socket(struct tw_test_sockets *pool, const struct tw_address *bind,
-                       const char *device, struct tw_test_socket **out)
+static int open_socket(struct tw_test_sockets *pool, const struct wanted *wanted,
+                       struct tw_test_socket **out)
 {
     size_t place;
     struct tw_test_socket *socket = calloc(1, sizeof *socket);
@@ -151,14 +192,16 @@ static int open_socket(struct tw_test_sockets *pool, const struct tw_address *bi
         return -ENOMEM;
     }
     const struct tw_udp_options options = {
-        .bind = *bind,
-        .device = device,
+        .bind = *wanted->bind,
+        .device = wanted->device,
         .raise = pool->raise,
         .receive_buffer = RECEIVE_BUFFER,
     };
     int error = tw_udp_open(&socket->udp, &options);
     if (error == 0)
         (void)tw_udp_report_errors(&socket->udp); /* without them a refused packet is a lost one */
+    if (error == 0 && tw_udp_report_departures(&socket->udp, false) == 0)
+        tw_departures_begin(&socket->departures); /* else T1 is the program's */
     struct epoll_event event = {.events = EPOLLIN, .data.u64 = pool->tag + place};
     if (error == 0 && epoll_ctl(pool->epoll, EPOLL_CTL_ADD, socket->udp.fd, &event) != 0)
         error = -errno;
@@ -167,8 +210,9 @@ static int open_socket(struct tw_test_sockets *pool, const struct tw_address *bi
         free(socket);
         return error;
     }
-    socket->bind = *bind;
-    socket->device = device;
+    socket->bind = *wanted->bind;
+    socket->device = wanted->device;
+    socket->interface = wanted->interface;
     socket->index = place;
     socket->due_end = &socket->due;
     pool->sockets[place] = socket;
@@ -180,21 +224,28 @@ int tw_test_sockets_join(struct tw_test_sockets *pool, struct tw_test_member *me
                          const struct tw_address *bind, const char *device,
                          const struct tw_address *host)
 {
+    struct wanted wanted = {.bind = bind, .device = device};
+    int error = 0;
+    if (device != NULL && (wanted.interface = if_nametoindex(device)) == 0)
+        error = -errno;
     const struct tw_address remote = host_of(host);
+    struct tw_address former = {.family = 0};
     struct tw_test_socket *old = member->socket;
     struct tw_test_socket *socket = NULL;
     if (old != NULL) {
+        former = tw_address_equal(&member->host, &remote) ? member->former : member->host;
         unlink_member(pool, member);
-        if (serves(old, bind, device) && tw_test_sockets_find(pool, old, &remote) == NULL)
+        if (serves(old, &wanted) && find_host(pool, old, &remote) == NULL)
             socket = old;
+        else
+            former.family = 0;
     }
-    int error = 0;
-    if (socket == NULL)
-        socket = find_socket(pool, bind, device, &remote);
-    if (socket == NULL)
-        error = open_socket(pool, bind, device, &socket);
+    if (error == 0 && socket == NULL)
+        socket = find_socket(pool, &wanted, &remote);
+    if (error == 0 && socket == NULL)
+        error = open_socket(pool, &wanted, &socket);
     if (error == 0)
-        link_member(pool, socket, member, &remote);
+        link_member(pool, socket, member, &remote, &former);
     if (old != NULL && old->members == 0)
         close_socket(pool, old);
     return error;

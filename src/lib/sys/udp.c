@@ -1,7 +1,7 @@
 /* UDP sockets of the test path, for the engine and the daemon's workers; the contract is in udp.h.
  *
  * Knows nothing of TWAMP: it moves datagrams and tells what the kernel knows of them. The error
- * queue stays off unless its user asks (udp_errors.c): on a socket shared by many peers it fails
+ * queue stays off unless its user asks (udp_notices.c): on a socket shared by many peers it fails
  * the next send to one of them for the sake of another. */
 #include "twamp-config.h" /* GNU extensions: recvmmsg, in6_pktinfo */
 
@@ -35,6 +35,7 @@ union control {
 
 _Static_assert(CONTROL_SIZE >=
                    CMSG_SPACE(sizeof(struct scm_timestamping)) + CMSG_SPACE(sizeof(uint32_t)) +
+                       CMSG_SPACE(sizeof(struct scm_ts_pktinfo)) +
                        CMSG_SPACE(sizeof(struct in6_pktinfo)) + 2 * CMSG_SPACE(sizeof(int)),
                "control messages would be cut off");
 
@@ -245,19 +246,28 @@ static bool take(const struct cmsghdr *header, void *out, size_t size)
 }
 
 static void take_stamp(struct tw_udp *udp, const struct cmsghdr *header,
-                       const struct tw_clock *clock, struct tw_arrival *arrival)
+                       const struct tw_clock *clock, struct tw_datagram *datagram)
 {
     struct scm_timestamping stamps;
     if (!take(header, &stamps, sizeof stamps))
         return;
-    const int64_t at_ns =
-        (int64_t)stamps.ts[0].tv_sec * TW_NS_PER_S + stamps.ts[0].tv_nsec + clock->test_offset_ns;
+    datagram->nic_ns = tw_clock_ns(&stamps.ts[2]);
+    struct tw_arrival *arrival = &datagram->arrival;
+    const int64_t at_ns = tw_clock_ns(&stamps.ts[0]) + clock->test_offset_ns;
     const int64_t age_ns = arrival->read.wall.ns - at_ns;
     if (age_ns < 0 || age_ns > OLDEST_STAMP_NS)
         return;
     arrival->at.ns = at_ns;
     arrival->source = TW_SOURCE_KERNEL;
     udp->stamped = true;
+}
+
+/* On a bond or a VLAN the one below, not the one that it came in by. */
+static void take_nic(const struct cmsghdr *header, struct tw_datagram *datagram)
+{
+    struct scm_ts_pktinfo info;
+    if (take(header, &info, sizeof info))
+        datagram->nic = info.if_index;
 }
 
 static void take_drops(struct tw_udp *udp, const struct cmsghdr *header)
@@ -333,9 +343,11 @@ static void take_control(struct tw_udp *udp, const struct cmsghdr *header,
     else if (header->cmsg_level == IPPROTO_IPV6)
         take_control6(header, datagram);
     else if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SO_TIMESTAMPING)
-        take_stamp(udp, header, clock, &datagram->arrival);
+        take_stamp(udp, header, clock, datagram);
     else if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SO_RXQ_OVFL)
         take_drops(udp, header);
+    else if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_TIMESTAMPING_PKTINFO)
+        take_nic(header, datagram);
 }
 
 /* All but data, from the kernel's headers of message number i. */
@@ -350,6 +362,8 @@ static void describe(struct tw_udp *udp, struct tw_udp_batch *batch, unsigned i,
     datagram->local = udp->local;
     datagram->interface = 0;
     datagram->tos = 0;
+    datagram->nic_ns = 0;
+    datagram->nic = 0;
     datagram->arrival = (struct tw_arrival){
         .at = read->wall,
         .source = TW_SOURCE_USER,
@@ -360,6 +374,8 @@ static void describe(struct tw_udp *udp, struct tw_udp_batch *batch, unsigned i,
     for (struct cmsghdr *header = CMSG_FIRSTHDR(message); header != NULL;
          header = CMSG_NXTHDR(message, header))
         take_control(udp, header, clock, datagram);
+    if (datagram->nic == 0)
+        datagram->nic = datagram->interface;
 }
 
 static struct msghdr *reset(struct tw_udp_batch *batch, unsigned i, size_t length)

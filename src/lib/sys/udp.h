@@ -37,7 +37,8 @@ struct tw_udp {
     struct tw_address local; /* as bound, with the real port */
     uint64_t kernel_drops;   /* SO_RXQ_OVFL, summed */
     uint32_t last_drops;
-    bool stamped; /* the kernel has delivered a receive timestamp on this socket */
+    bool stamped;    /* the kernel has delivered a receive timestamp on this socket */
+    bool departures; /* see tw_udp_report_departures */
 };
 
 /* 0 or -errno; IPv6 sockets are IPv6 only. TTL and Hop Limit of what leaves are 255. */
@@ -69,6 +70,8 @@ struct tw_datagram {
     struct tw_address local;   /* in: where it was sent to; out: source, family 0 = any */
     unsigned interface;        /* index it came in by; out: 0 = any */
     struct tw_arrival arrival; /* in only */
+    int64_t nic_ns;            /* in only: when it came, by an interface's own clock; 0 none */
+    unsigned nic;              /* in only: the index of that interface */
     uint8_t tos;               /* out only: DSCP << 2 | ECN */
 };
 
@@ -97,13 +100,43 @@ int tw_udp_send_from(struct tw_udp *udp, struct tw_udp_batch *batch, unsigned fi
  * again. 0 or -errno. */
 int tw_udp_report_errors(const struct tw_udp *udp);
 
-struct tw_udp_error {
-    int error;                /* errno; 0: nothing of ICMP's */
-    struct tw_address remote; /* where the datagram was sent to */
+/* Lets the kernel tell when each datagram leaves: how soon after it was sent, and whether at all,
+ * is the driver's affair. Datagrams are numbered in the order of sending, beginning with 0 for the
+ * first after this call. A send that fails, or takes fewer than it was given, may have used a
+ * number or not, as the kernel's version has it: then nobody knows the next, and the call, made
+ * again, begins anew with 0. What was sent before keeps its number. 0 or -errno, and then no
+ * departure is told; arrivals are stamped all the same.
+ *
+ * From then on interfaces that stamp by a clock of their own (nic_clock.h) tell of arrivals, and
+ * if `by_nic` of departures, too. To be asked for only where it is of use: some can stamp but one
+ * departure at a time, and others may need that one; and those notices carry the datagrams, which
+ * net.core.tstamp_allow_data may forbid. */
+int tw_udp_report_departures(struct tw_udp *udp, bool by_nic);
+
+enum tw_udp_notice_kind {
+    TW_UDP_OTHER, /* nothing that anybody asked for */
+    TW_UDP_ERROR,
+    TW_UDP_DEPARTURE,
+    TW_UDP_NIC_DEPARTURE, /* after the other one, by most drivers */
 };
 
-/* Takes one; false when there is none. */
-bool tw_udp_take_error(const struct tw_udp *udp, struct tw_udp_error *error);
+/* What the kernel tells of one datagram that was sent. */
+struct tw_udp_notice {
+    enum tw_udp_notice_kind kind;
+    int error;                /* ERROR: errno */
+    struct tw_address remote; /* ERROR: where the datagram was sent to */
+    uint32_t id;              /* both DEPARTUREs: the datagram's number, modulo 2^32 */
+    tw_wall at;               /* DEPARTURE: handed to the device */
+    int64_t nic_ns;           /* NIC_DEPARTURE: by the clock of the interface ... */
+    unsigned nic;             /* ... with that index, by which it left */
+};
+
+enum { TW_UDP_NOTICES = 32 };
+
+/* Takes the oldest, at most TW_UDP_NOTICES. Returns how many; fewer than that says that no more are
+ * there. Or -errno. Never waits. */
+int tw_udp_take_notices(const struct tw_udp *udp, const struct tw_clock *clock,
+                        struct tw_udp_notice notices[TW_UDP_NOTICES]);
 
 /* The receive buffer of a socket, in octets or -errno, as a program asks for it and
  * net.core.rmem_max limits it. The kernel grants twice as much (`ss -m` shows that), because it
