@@ -190,6 +190,8 @@ static inline struct path random_path(void)
                         &path.duplication_reverse, &path.late,         &path.contradictory};
     for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++)
         *rates[i] = chance(50) ? 0 : below(chance(10) ? 101 : 30);
+    if (chance(5))
+        path.contradictory = 100; /* of whole sessions it is too rare with the rates above */
     if (chance(40)) {
         path.step_at_ns = below(path.sent * MS + 20 * MS);
         path.step_ns =
