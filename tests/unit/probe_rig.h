@@ -244,30 +244,56 @@ static inline void say_start_ack(struct rig *rig, unsigned accept)
 
 /* The first interval up to each step; the name has one address. */
 
-static inline void rig_resolved(struct rig *rig)
+static inline void rig_resolved_with(struct rig *rig, const struct tw_probe_config *config)
 {
-    rig_begin(rig);
+    rig_begin_with(rig, config, 1);
     wait_for(rig, TW_PROBE_RESOLVE);
     answer_name(rig, 1);
 }
 
+static inline void rig_connecting_with(struct rig *rig, const struct tw_probe_config *config)
+{
+    rig_resolved_with(rig, config);
+    wait_for(rig, TW_PROBE_CONNECT);
+}
+
+static inline void rig_connected_with(struct rig *rig, const struct tw_probe_config *config)
+{
+    rig_connecting_with(rig, config);
+    accept_connection(rig);
+}
+
+static inline void rig_requested_with(struct rig *rig, const struct tw_probe_config *config)
+{
+    rig_connected_with(rig, config);
+    say_greeting(rig);
+    assert_int_equal(rig->probe.client.step, TW_CLIENT_STEP_REQUEST);
+}
+
+/* The same of rig_plan(). */
+
+static inline void rig_resolved(struct rig *rig)
+{
+    const struct tw_probe_config config = rig_plan();
+    rig_resolved_with(rig, &config);
+}
+
 static inline void rig_connecting(struct rig *rig)
 {
-    rig_resolved(rig);
-    wait_for(rig, TW_PROBE_CONNECT);
+    const struct tw_probe_config config = rig_plan();
+    rig_connecting_with(rig, &config);
 }
 
 static inline void rig_connected(struct rig *rig)
 {
-    rig_connecting(rig);
-    accept_connection(rig);
+    const struct tw_probe_config config = rig_plan();
+    rig_connected_with(rig, &config);
 }
 
 static inline void rig_requested(struct rig *rig)
 {
-    rig_connected(rig);
-    say_greeting(rig);
-    assert_int_equal(rig->probe.client.step, TW_CLIENT_STEP_REQUEST);
+    const struct tw_probe_config config = rig_plan();
+    rig_requested_with(rig, &config);
 }
 
 static inline void rig_starting(struct rig *rig)

@@ -547,21 +547,28 @@ static void an_interface_that_stamps_ipv6_by_itself_is_preferred(void **state)
 static const int odds_ns[] = {1000000000, -1000000000, 50000000, -50000000};
 enum { ODDS = sizeof odds_ns / sizeof odds_ns[0] };
 
-static void arrivals_that_do_not_fit_the_kernels_are_left_alone(void **state)
+/* An interface whose stamps are off by each of the odds, some results of each. */
+static struct fixture *measure_beside_odds(atomic_int *off_ns)
 {
-    (void)state;
     struct fixture *f = begin("127.0.0.1");
     assert_non_null(f);
     add(f, 0, "127.0.0.1");
     atomic_store(&nic_stamps, true);
     atomic_store(&nic_known, true);
-    atomic_store(&nic_odd_in_ns, odds_ns[0]);
+    atomic_store(off_ns, odds_ns[0]);
     run(f);
     for (int i = 0; i < ODDS; i++) {
-        atomic_store(&nic_odd_in_ns, odds_ns[i]);
+        atomic_store(off_ns, odds_ns[i]);
         wait_for(f, 0, 2, TW_SOURCE_KERNEL);
     }
     stop(f);
+    return f;
+}
+
+static void arrivals_that_do_not_fit_the_kernels_are_left_alone(void **state)
+{
+    (void)state;
+    struct fixture *f = measure_beside_odds(&nic_odd_in_ns);
     assert_int_equal(atomic_load(&nic_asked), 0);
     assert_int_equal(f->by_interface + f->arrived_by_interface + f->by_program, 0);
     assert_int_equal(tw_engine_counters(f->engine).wrong_stamps, 0);
@@ -571,18 +578,7 @@ static void arrivals_that_do_not_fit_the_kernels_are_left_alone(void **state)
 static void departures_that_do_not_fit_the_kernels_are_left_alone(void **state)
 {
     (void)state;
-    struct fixture *f = begin("127.0.0.1");
-    assert_non_null(f);
-    add(f, 0, "127.0.0.1");
-    atomic_store(&nic_stamps, true);
-    atomic_store(&nic_known, true);
-    atomic_store(&nic_odd_out_ns, odds_ns[0]);
-    run(f);
-    for (int i = 0; i < ODDS; i++) {
-        atomic_store(&nic_odd_out_ns, odds_ns[i]);
-        wait_for(f, 0, 2, TW_SOURCE_KERNEL);
-    }
-    stop(f);
+    struct fixture *f = measure_beside_odds(&nic_odd_out_ns);
     assert_int_equal(atomic_load(&nic_asked), 1);
     assert_int_equal(f->by_interface + f->by_program, 0);
     assert_true(f->arrived_by_interface >= ODDS * COUNT);

@@ -255,10 +255,7 @@ static void answers_after_the_end_of_set_up_change_nothing(void **state)
         struct tw_probe_config config = rig_plan();
         config.connect_ns = 20 * S;
         struct rig rig;
-        rig_begin_with(&rig, &config, 1);
-        wait_for(&rig, TW_PROBE_RESOLVE);
-        answer_name(&rig, 1);
-        wait_for(&rig, TW_PROBE_CONNECT);
+        rig_connecting_with(&rig, &config);
         rig_set_time(&rig, RIG_FIRST_NS + 7600 * MS);
         rig_expire(&rig);
         if (success)

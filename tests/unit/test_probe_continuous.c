@@ -18,12 +18,7 @@ static struct tw_probe_config continuous_plan(void)
 static void begin_continuous(struct rig *rig)
 {
     const struct tw_probe_config config = continuous_plan();
-    rig_begin_with(rig, &config, 1);
-    wait_for(rig, TW_PROBE_RESOLVE);
-    answer_name(rig, 1);
-    wait_for(rig, TW_PROBE_CONNECT);
-    accept_connection(rig);
-    say_greeting(rig);
+    rig_requested_with(rig, &config);
 }
 
 static void rig_running(struct rig *rig)
@@ -167,12 +162,7 @@ static void session_that_starts_too_late_for_any_packet_waits_for_the_next_inter
     struct tw_probe_config config = continuous_plan();
     config.packet_interval_ns = 900 * MS; /* the last tenth of the interval stays empty */
     struct rig rig;
-    rig_begin_with(&rig, &config, 1);
-    wait_for(&rig, TW_PROBE_RESOLVE);
-    answer_name(&rig, 1);
-    wait_for(&rig, TW_PROBE_CONNECT);
-    accept_connection(&rig);
-    say_greeting(&rig);
+    rig_requested_with(&rig, &config);
     say_accept_session(&rig, 0);
     rig.probe.client.deadline = TW_NEVER;
     rig_set_time(&rig, RIG_FIRST_NS + 9500 * MS);
@@ -406,12 +396,7 @@ static void session_that_reflected_a_stray_has_no_directions(void **state)
         struct tw_probe_config config = continuous_plan();
         config.packet_interval_ns = 900 * MS; /* the last tenth of the interval stays empty */
         struct rig rig;
-        rig_begin_with(&rig, &config, 1);
-        wait_for(&rig, TW_PROBE_RESOLVE);
-        answer_name(&rig, 1);
-        wait_for(&rig, TW_PROBE_CONNECT);
-        accept_connection(&rig);
-        say_greeting(&rig);
+        rig_requested_with(&rig, &config);
         finish_set_up(&rig);
         run_until(&rig, begin_of(0) + 9100 * MS, true, NULL);
         tw_probe_disconnected(&rig.probe, rig.now.mono);
@@ -456,12 +441,7 @@ static void refusal_takes_its_packet_out_of_its_window(void **state)
     config.count = 50;
     config.packet_interval_ns = 200 * MS;
     struct rig rig;
-    rig_begin_with(&rig, &config, 1);
-    wait_for(&rig, TW_PROBE_RESOLVE);
-    answer_name(&rig, 1);
-    wait_for(&rig, TW_PROBE_CONNECT);
-    accept_connection(&rig);
-    say_greeting(&rig);
+    rig_requested_with(&rig, &config);
     rig.probe.client.deadline = TW_NEVER;
     rig_set_time(&rig, begin_of(0) + 9400 * MS);
     finish_set_up(&rig);
@@ -489,12 +469,7 @@ static void refused_packet_behind_the_cut_stays_out_of_the_direction(void **stat
     config.packet_interval_ns = 200 * MS;
     config.sender.wait_ns = 50 * MS;
     struct rig rig;
-    rig_begin_with(&rig, &config, 1);
-    wait_for(&rig, TW_PROBE_RESOLVE);
-    answer_name(&rig, 1);
-    wait_for(&rig, TW_PROBE_CONNECT);
-    accept_connection(&rig);
-    say_greeting(&rig);
+    rig_requested_with(&rig, &config);
     rig.probe.client.deadline = TW_NEVER;
     rig_set_time(&rig, begin_of(0) + 9850 * MS);
     finish_set_up(&rig);

@@ -15,15 +15,6 @@ static struct tw_probe_config plan_with(uint32_t mode)
     return config;
 }
 
-static void rig_connected_with(struct rig *rig, const struct tw_probe_config *config)
-{
-    rig_begin_with(rig, config, 1);
-    wait_for(rig, TW_PROBE_RESOLVE);
-    answer_name(rig, 1);
-    wait_for(rig, TW_PROBE_CONNECT);
-    accept_connection(rig);
-}
-
 static void greet(struct rig *rig, uint32_t modes, uint8_t salt)
 {
     struct stream in = {.n = 0};

@@ -158,10 +158,7 @@ static void old_addresses_serve_while_the_name_cannot_be_resolved(void **state)
     struct tw_probe_config config = rig_plan();
     config.resolve_ns = 5 * S;
     struct rig rig;
-    rig_begin_with(&rig, &config, 1);
-    wait_for(&rig, TW_PROBE_RESOLVE);
-    answer_name(&rig, 1);
-    wait_for(&rig, TW_PROBE_CONNECT);
+    rig_connecting_with(&rig, &config);
     tw_probe_connect_failed(&rig.probe, ECONNREFUSED, rig.now.mono);
     take(&rig, TW_PROBE_RESOLVE);
     tw_probe_resolved(&rig.probe, NULL, 0, EAI_FAIL, rig.now.mono);
@@ -211,12 +208,7 @@ static void refresh_that_failed_is_tried_again_an_interval_later(void **state)
     struct tw_probe_config config = rig_plan();
     config.resolve_ns = 1100 * MS; /* from before the first interval: in its session */
     struct rig rig;
-    rig_begin_with(&rig, &config, 1);
-    wait_for(&rig, TW_PROBE_RESOLVE);
-    answer_name(&rig, 1);
-    wait_for(&rig, TW_PROBE_CONNECT);
-    accept_connection(&rig);
-    say_greeting(&rig);
+    rig_requested_with(&rig, &config);
     finish_set_up(&rig);
     send_packet(&rig);
     rig.config.resolve_ns = 3600 * S;
@@ -268,10 +260,7 @@ static void new_addresses_that_come_while_connecting_are_tried_from_the_first(vo
     struct tw_probe_config config = rig_plan();
     config.resolve_ns = 2 * S;
     struct rig rig;
-    rig_begin_with(&rig, &config, 1);
-    wait_for(&rig, TW_PROBE_RESOLVE);
-    answer_name(&rig, 1);
-    wait_for(&rig, TW_PROBE_CONNECT);
+    rig_connecting_with(&rig, &config);
     wait_for(&rig, TW_PROBE_RESOLVE);
     const struct tw_address moved[] = {rig_host(7), rig_host(8)};
     tw_probe_resolved(&rig.probe, moved, 2, 0, rig.now.mono);
@@ -288,12 +277,7 @@ static void connection_to_an_address_the_name_lost_is_replaced_between_sessions(
     struct tw_probe_config config = rig_plan();
     config.resolve_ns = 1100 * MS; /* from before the first interval: in its session */
     struct rig rig;
-    rig_begin_with(&rig, &config, 1);
-    wait_for(&rig, TW_PROBE_RESOLVE);
-    answer_name(&rig, 1);
-    wait_for(&rig, TW_PROBE_CONNECT);
-    accept_connection(&rig);
-    say_greeting(&rig);
+    rig_requested_with(&rig, &config);
     finish_set_up(&rig);
     send_packet(&rig);
     wait_for(&rig, TW_PROBE_RESOLVE);

@@ -208,12 +208,7 @@ static void stall_is_made_up_for_by_three_packets_at_once_at_most(void **state)
     struct tw_probe_config config = rig_plan();
     config.count = 40;
     struct rig rig;
-    rig_begin_with(&rig, &config, 1);
-    wait_for(&rig, TW_PROBE_RESOLVE);
-    answer_name(&rig, 1);
-    wait_for(&rig, TW_PROBE_CONNECT);
-    accept_connection(&rig);
-    say_greeting(&rig);
+    rig_requested_with(&rig, &config);
     finish_set_up(&rig);
     assert_int_equal(send_all_due(&rig), 1);
     rig_set_time(&rig, RIG_FIRST_NS + 250 * MS); /* a short delay is made up for in full */

@@ -214,10 +214,9 @@ static void delays_without_their_timestamp_are_unknown(void **state)
     }
 }
 
-static void delays_by_a_clock_that_stands_are_unknown(void **state)
+/* Three replies of a reflector whose clock stands. */
+static void feed_standing_clock(void)
 {
-    (void)state;
-    begin_stateful();
     for (uint32_t s = 0; s < 3; s++) {
         struct tw_sample sample = trusted(s);
         sample.t2.ns = sample.t3.ns = 42 * TW_NS_PER_S;
@@ -225,6 +224,13 @@ static void delays_by_a_clock_that_stands_are_unknown(void **state)
         feed(sample);
     }
     finish(3);
+}
+
+static void delays_by_a_clock_that_stands_are_unknown(void **state)
+{
+    (void)state;
+    begin_stateful();
+    feed_standing_clock();
     check_withheld(true, true);
     assert_true(summary.rtt.mean == 10e6 + 100);
     assert_true(summary.rtt_variation.jitter == 0);
@@ -266,13 +272,7 @@ static void delays_by_a_clock_that_moved_since_earlier_sessions_are_known(void *
     before.t2.ns = before.t3.ns = 41 * TW_NS_PER_S;
     tw_reflector_clock_add(&clock, &before);
     begin((struct tw_stats_config){.stateful = true, .clock = &clock});
-    for (uint32_t s = 0; s < 3; s++) {
-        struct tw_sample sample = trusted(s);
-        sample.t2.ns = sample.t3.ns = 42 * TW_NS_PER_S;
-        tw_sample_compute(&sample, 0, 0);
-        feed(sample);
-    }
-    finish(3);
+    feed_standing_clock();
     assert_int_equal(summary.forward.n, 3);
     assert_int_equal(summary.reverse.n, 3);
     assert_true(summary.clock_error == 1);
